@@ -1,0 +1,749 @@
+"""The contract between a check and the engine that runs it, in one place.
+
+A monitoring engine (Nagios, Icinga, NRPE, the Zabbix agent) sees two things of a plugin: the first line it
+prints and its exit code. This module owns both. nagiosplugin supplies Resource, Context, Range, Metric, Summary
+and the form of perfdata; what it leaves open is closed here, once for all checks:
+
+* every way out ends with exit 0..3 and one first line on stdout, in one write of at most 4000 bytes: the Nagios
+  core worker loses bytes beyond a 4096 byte read (measured with Nagios 4.4.6);
+* CRITICAL outranks UNKNOWN outranks WARNING outranks OK, and every problem is named, the worst first;
+* a watchdog ends the process on time, whatever C code, `except` or a slow import does;
+* text from outside can add neither a line nor a `|` nor a control character, and a password never shows.
+
+The story from top to bottom: states; text from outside; the output; how a process ends; the watchdog; child
+processes; thresholds and perfdata; options; the run.
+Sources: Monitoring Plugins Development Guidelines (exit codes, ranges, perfdata, -h and -V exit 3), the
+Monitoring Plugins' "extra-opts" page (ini files), monitoring-plugins issue 1890 (`-t SECONDS[:STATE]`).
+"""
+
+from __future__ import annotations
+
+import _thread
+import argparse
+import math
+import os
+import re
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Iterable, NoReturn, Sequence
+
+if TYPE_CHECKING:
+    import subprocess
+    from types import FrameType, TracebackType
+
+    import nagiosplugin
+
+__version__ = "1.0.0"
+
+PROJECT = "monitoring-plugins-kodeks"
+
+# --- States ---------------------------------------------------------------------------------------------------
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+STATE_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_RANK = {OK: 0, WARNING: 1, UNKNOWN: 2, CRITICAL: 3}
+
+
+def worst(states: Iterable[int]) -> int:
+    """The state that outranks the others: CRITICAL, then UNKNOWN, WARNING, OK. Nothing judged is UNKNOWN.
+
+    nagiosplugin ranks UNKNOWN above CRITICAL; an operator must see the proven fault first.
+    """
+    return max(states, key=_RANK.__getitem__, default=UNKNOWN)
+
+
+class Problem(Exception):
+    """The check as a whole cannot say more than this one sentence. `state` is an exit code, never OK."""
+
+    def __init__(self, sentence: str, state: int = UNKNOWN) -> None:
+        super().__init__(sentence)
+        self.state = state if state in (WARNING, CRITICAL) else UNKNOWN
+
+
+# --- Text from outside ----------------------------------------------------------------------------------------
+
+_secrets: list[str] = []
+
+
+def clean(text: object, limit: int = 300) -> str:
+    """`text` as one harmless piece of a line: printable characters, single blanks, no `|`, at most `limit` characters.
+
+    Whatever a server, a USB string, a tool or a log says may carry line ends, terminal escapes, the perfdata
+    separator, or characters that reorder a line; all of that is what `str.isprintable` denies.
+    """
+    # Far more than the limit is never looked at: the text may be a megabyte of blanks.
+    piece = str(text)[: limit * 20 + 200]
+    piece = "".join(character if character.isprintable() else " " for character in piece.replace("|", "/"))
+    piece = " ".join(piece.split())
+    return piece if len(piece) <= limit else piece[: limit - 3].rstrip() + "..."
+
+
+def keep_secret(text: str) -> None:
+    """Register a password (or a text made from one) that must not appear in any output of this process."""
+    if text:
+        _secrets.extend({text, clean(text, len(text))})
+
+
+def _without_secrets(text: str) -> str:
+    # One or two characters cannot be hidden without wrecking the sentence, and no server text is long enough
+    # in our lines to make them recognisable as a password.
+    for secret in sorted(_secrets, key=len, reverse=True):
+        if len(secret) > 2:
+            text = text.replace(secret, "***")
+    return text
+
+
+# --- The output -----------------------------------------------------------------------------------------------
+
+MAX_OUTPUT = 4000  # bytes, line ends included
+_PERFDATA = re.compile(
+    r"(?:[A-Za-z0-9_]+|'[^'=|\x00-\x1f]+')=-?[0-9]+(?:\.[0-9]+)?(?:us|ms|s|%|B|KB|MB|GB|TB|c)?"
+    r"(?:;(?:@?[0-9.:~-]+)?){0,2}(?:;-?[0-9.]*){0,2}"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a process says when it ends: an exit code, a sentence, perfdata pieces, further lines for people."""
+
+    state: int
+    sentence: str
+    perfdata: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+    def render(self, service: str, encoding: str = "utf-8") -> bytes:
+        """The whole output: `SERVICE STATE - sentence | perfdata`, then the details, at most MAX_OUTPUT bytes.
+
+        The sentence gives way before the perfdata does, and whole detail lines give way before both; text is cut
+        at a character boundary. A character the encoding lacks is written as a backslash escape.
+        """
+
+        def encoded(text: str) -> bytes:
+            return text.encode(encoding, "backslashreplace")
+
+        pieces = [piece for piece in self.perfdata if _PERFDATA.fullmatch(piece)]
+        tail = encoded(" | " + " ".join(pieces) if pieces else "") + b"\n"
+        head = f"{service} {STATE_NAMES[self.state]} - {clean(_without_secrets(self.sentence), MAX_OUTPUT) or 'no text'}"
+        line = _cut(head, MAX_OUTPUT - len(tail), encoded) + tail
+        for detail in self.details:
+            more = encoded(clean(_without_secrets(detail), 1000)) + b"\n"
+            if len(line) + len(more) > MAX_OUTPUT:
+                last = b"(more lines do not fit)\n"
+                return line + last if len(line) + len(last) <= MAX_OUTPUT else line
+            line += more
+        return line
+
+
+def _cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
+    """`text` encoded in at most `room` bytes, cut between characters, the cut marked by three dots."""
+    whole = encoded(text)
+    if len(whole) <= room:
+        return whole
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(encoded(text[:middle])) <= room - 3 else (low, middle - 1)
+    return encoded(text[:low]) + b"..."
+
+
+# --- How a process ends ---------------------------------------------------------------------------------------
+
+
+class _Process:
+    """The running plugin: its name in output, its deadline, its children. There is one a process."""
+
+    def __init__(self) -> None:
+        self.service = "PLUGIN"
+        self.started = time.monotonic()
+        self.limit = 10.0
+        self.limit_state = UNKNOWN
+        self.doing = "starting"
+        self.armed = False
+        self.stdout_closed = False
+        self.children: set[subprocess.Popen[bytes]] = set()
+        self.speaking = _thread.allocate_lock()  # held for ever by whoever writes the line: there is only one
+        self.limit_changed = _thread.allocate_lock()
+        self.limit_changed.acquire()
+
+
+_process = _Process()
+
+
+def doing(what: str) -> None:
+    """Say what the check is about to wait for; a timeout names it ("timed out after 10 s while ...")."""
+    _process.doing = what
+
+
+def remaining(reserve: float = 0.3) -> float:
+    """Seconds that a socket or a child may still take so that the check, not the watchdog, tells what happened."""
+    left = _process.started + _process.limit - time.monotonic()
+    return max(0.01, left - min(reserve, _process.limit * 0.1))
+
+
+def begin(service: str, module: str) -> None:
+    """The first line of a check: from here on the deadline runs and nothing can escape the contract.
+
+    `module` is the caller's __name__. Only when the check is the program itself (run as a file, by its console
+    script, or from a zip application) is the process taken over; importing a check as a library changes nothing.
+    """
+    program = os.path.basename(sys.argv[0] if sys.argv else "")
+    if module == "__main__" or os.path.splitext(program)[0] == module:
+        _take_over(service)
+
+
+def end(verdict: Verdict) -> NoReturn:
+    """Write the verdict and end the process at once.
+
+    A verdict that nobody could read is not a good one: if stdout is closed or full, OK and WARNING leave as
+    UNKNOWN. os._exit is used because interpreter shutdown may print to stderr, and because a stuck thread of a
+    C library could hold it up.
+    """
+    _process.speaking.acquire()
+    _end(verdict.state, verdict.render(_process.service, _stdout_encoding()))
+
+
+def _end(state: int, output: bytes) -> NoReturn:
+    _kill_children()
+    if not _write(output):
+        state = worst((state, UNKNOWN))
+    os._exit(state)
+
+
+def _write(output: bytes) -> bool:
+    if _process.stdout_closed:
+        return False
+    try:
+        while output:
+            output = output[os.write(1, output) :]
+    except OSError:
+        return False
+    return True
+
+
+def _stdout_encoding() -> str:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        # A line for an engine must be readable as ASCII; UTF-16 and its like are not.
+        return encoding if "A|\n".encode(encoding) == b"A|\n" else "utf-8"
+    except LookupError:
+        return "utf-8"
+
+
+def _take_over(service: str) -> None:
+    if _process.armed:
+        return
+    _process.armed, _process.service = True, service
+    _fill_standard_descriptors()
+    sys.excepthook = _uncaught
+    _process.limit, _process.limit_state = _limit_in(sys.argv[1:])
+    _thread.start_new_thread(_watch, ())
+    for name, handler in (("SIGTERM", _ended_by_signal), ("SIGINT", _ended_by_signal), ("SIGALRM", _alarmed)):
+        number = getattr(signal, name, None)  # Windows has no SIGALRM
+        if number is not None:
+            signal.signal(number, handler)
+    _set_alarm()
+
+
+def _fill_standard_descriptors() -> None:
+    """Occupy closed descriptors 0..2, so that no socket lands on stdout's number, and silence stderr for good."""
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:
+        _process.stdout_closed = _process.stdout_closed or null == 1
+        null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """sys.excepthook: the sentence for everything that nothing else has caught, a missing library first of all."""
+    end(_verdict_of(error, trace))
+
+
+def _verdict_of(error: BaseException, trace: TracebackType | None) -> Verdict:
+    if isinstance(error, Problem):
+        return Verdict(error.state, str(error))
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] in _PACKAGES:
+        return Verdict(UNKNOWN, missing_library((error.name or "").split(".")[0]))
+    if isinstance(error, MemoryError):
+        return Verdict(UNKNOWN, f"out of memory while {_process.doing}")
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
+    what = f"{type(error).__name__}: {clean(error, 200)}"
+    return Verdict(UNKNOWN, f"internal error while {_process.doing}: {what}{where}; please report it to {PROJECT}")
+
+
+_PACKAGES = {
+    "nagiosplugin": ("python3-nagiosplugin", "nagiosplugin"),
+    "usb": ("python3-usb", "pyusb"),
+    "psutil": ("python3-psutil", "psutil"),
+}
+
+
+def missing_library(module: str) -> str:
+    """The sentence for a Python library that is not installed: what is missing and the two ways to get it."""
+    debian, pip = _PACKAGES[module]
+    return f"the Python library {pip} is missing: install the package {debian}, or run pip install {pip}"
+
+
+# --- The watchdog ---------------------------------------------------------------------------------------------
+#
+# nagiosplugin's timeout is SIGALRM raising an ordinary exception: `except Exception` swallows it, a C call that
+# does not return never sees it. A thread that writes the line itself and ends the process has neither fault.
+# Only C code that keeps the interpreter lock stops the thread; Python's regular expressions are such code, but
+# they do run signal handlers, so SIGALRM follows a moment later with the same line.
+
+
+def _watch() -> None:
+    while True:
+        left = _process.started + _process.limit - time.monotonic()
+        if left <= 0:
+            _expire()
+        _process.limit_changed.acquire(True, min(left, _thread.TIMEOUT_MAX))
+
+
+def _set_alarm() -> None:
+    if hasattr(signal, "setitimer"):
+        left = _process.started + _process.limit - time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0) + 0.1)
+
+
+def _expire() -> NoReturn:
+    if not _process.speaking.acquire(False):
+        time.sleep(0.1)  # the line is being written; a reader that never reads must not hold us
+        os._exit(_process.limit_state)
+    verdict = Verdict(_process.limit_state, f"timed out after {_process.limit:g} s while {_process.doing}")
+    # The line first: killing children could wait for a process in uninterruptible sleep.
+    _write(verdict.render(_process.service, _stdout_encoding()))
+    _kill_children()
+    os._exit(_process.limit_state)
+
+
+def _alarmed(number: int, frame: FrameType | None) -> None:
+    _expire()
+
+
+def _ended_by_signal(number: int, frame: FrameType | None) -> None:
+    if _process.speaking.acquire(False):  # otherwise the verdict is being written already
+        name = "interrupted" if number == signal.SIGINT else "ended by a signal"
+        verdict = Verdict(UNKNOWN, f"{name} while {_process.doing}")
+        _end(UNKNOWN, verdict.render(_process.service, _stdout_encoding()))
+
+
+def _set_limit(limit: float, state: int) -> None:
+    """A limit read from the options replaces the one guessed from the bare arguments."""
+    _process.limit, _process.limit_state = limit, state
+    if _process.armed:
+        _set_alarm()
+        if _process.limit_changed.locked():
+            _process.limit_changed.release()
+
+
+def _limit_in(arguments: Sequence[str]) -> tuple[float, int]:
+    """The limit as the bare arguments have it, before any parser exists; nonsense falls back to the default."""
+    limit = (10.0, UNKNOWN)
+    for index, argument in enumerate(arguments):
+        value = None
+        if argument in ("-t", "--timeout"):
+            value = arguments[index + 1] if index + 1 < len(arguments) else None
+        elif argument.startswith("--timeout="):
+            value = argument[len("--timeout=") :]
+        elif argument.startswith("-t"):
+            value = argument[2:].lstrip("=")
+        if value is not None:
+            try:
+                limit = time_limit(value)
+            except argparse.ArgumentTypeError:
+                pass  # the parser will tell
+    return limit
+
+
+# --- Child processes ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CommandOutput:
+    """How a command ended and what it printed.
+
+    `failure` is "" when the command ended by itself within its limits; otherwise a phrase that completes
+    "COMMAND ...", for example "does not exist" or "did not end within 5 s". `code` is its exit code; negative =
+    the signal that ended it; None = it was never started or had to be killed.
+    """
+
+    stdout: bytes
+    code: int | None
+    failure: str = ""
+
+
+def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) -> CommandOutput:
+    """Run a program without a shell, for at most `limit` seconds and `max_bytes` bytes of stdout and stderr.
+
+    It gets its own process group and is killed with it, also when a grandchild keeps the output open after the
+    command itself has ended.
+    """
+    import subprocess
+
+    limit = min(limit, remaining())
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    except FileNotFoundError:
+        return CommandOutput(b"", None, "does not exist")
+    except PermissionError:
+        return CommandOutput(b"", None, "may not be executed")
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
+        return CommandOutput(b"", None, f"cannot be started ({clean(getattr(error, 'strerror', None) or error, 80)})")
+    _process.children.add(child)
+    reading = _Reading(child, max_bytes)
+    deadline = time.monotonic() + limit
+    while not reading.finished.acquire(True, min(0.05, max(0.0, deadline - time.monotonic()))):
+        ended = child.poll() is not None
+        if ended and reading.finished.acquire(True, 0.2):
+            break
+        if ended or time.monotonic() >= deadline:
+            break
+    overfull = len(reading.output) > max_bytes
+    code = None if overfull else _wait_for(child, deadline)
+    _kill(child)
+    _process.children.discard(child)
+    if overfull:
+        return CommandOutput(bytes(reading.output[:max_bytes]), None, f"printed more than {max_bytes} bytes")
+    if code is None:
+        return CommandOutput(bytes(reading.output), None, f"did not end within {limit:.3g} s")
+    return CommandOutput(bytes(reading.output), code)
+
+
+class _Reading:
+    """A thread that reads a child's output until its end or one byte over the limit. Works on Windows too."""
+
+    def __init__(self, child: subprocess.Popen[bytes], max_bytes: int) -> None:
+        self.output = bytearray()
+        self.finished = _thread.allocate_lock()
+        self.finished.acquire()
+        assert child.stdout is not None
+        self._descriptor, self._max_bytes = child.stdout.fileno(), max_bytes
+        _thread.start_new_thread(self._read, ())
+
+    def _read(self) -> None:
+        try:
+            while len(self.output) <= self._max_bytes:
+                piece = os.read(self._descriptor, 65536)
+                if not piece:
+                    break
+                self.output += piece
+        except OSError:
+            pass  # what has been read is what there is
+        self.finished.release()
+
+
+def _wait_for(child: subprocess.Popen[bytes], deadline: float) -> int | None:
+    import subprocess
+
+    try:
+        return child.wait(max(0.02, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    except OSError:
+        pass  # already gone
+    _wait_for(child, time.monotonic() + 0.5)
+
+
+def _kill_children() -> None:
+    for child in list(_process.children):
+        _kill(child)
+
+
+# --- Thresholds and perfdata ----------------------------------------------------------------------------------
+
+
+def judge(value: float | None, warning: nagiosplugin.Range, critical: nagiosplugin.Range) -> nagiosplugin.ServiceState:
+    """The state of a number against two ranges. A missing number and NaN are Unknown, never Ok."""
+    import nagiosplugin
+
+    if value is None or math.isnan(value):
+        return nagiosplugin.Unknown
+    if not critical.match(value):
+        return nagiosplugin.Critical
+    return nagiosplugin.Ok if warning.match(value) else nagiosplugin.Warn
+
+
+def perfdata(
+    label: str,
+    value: float | None,
+    uom: str = "",
+    warning: nagiosplugin.Range | None = None,
+    critical: nagiosplugin.Range | None = None,
+    minimum: int | None = None,
+    maximum: int | None = None,
+) -> nagiosplugin.Performance | None:
+    """A number for graphers, in plain decimal notation (at most six decimals). No number, no perfdata."""
+    import nagiosplugin
+
+    if value is None or not math.isfinite(value):
+        return None
+    number = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
+    return nagiosplugin.Performance(label, number, uom, warning, critical, minimum, maximum)
+
+
+# --- Options --------------------------------------------------------------------------------------------------
+
+_NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"
+_RANGE = re.compile(rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?")
+
+
+def threshold(text: str) -> nagiosplugin.Range:
+    """An option's range `[@][start:][end]`. Nonsense is a usage error: a threshold nobody meant never alarms."""
+    import nagiosplugin
+
+    if not text or text == "@" or not _RANGE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no range; write [@][start:][end], for example 1: or 30:365")
+    try:
+        return nagiosplugin.Range(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"range '{clean(text, 60)}' has its start above its end") from None
+
+
+def time_limit(text: str) -> tuple[float, int]:
+    """`SECONDS[:STATE]` of -t: seconds (decimals allowed, at most a day) and the exit code of a timeout."""
+    seconds, colon, state = text.partition(":")
+    if not re.fullmatch(r"[0-9]{1,5}(?:\.[0-9]{1,6})?", seconds) or not 0 < float(seconds) <= 86400:
+        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no time limit; write SECONDS[:STATE], for example 10:critical")
+    return float(seconds), alarm_state(state) if colon else UNKNOWN
+
+
+def alarm_state(text: str) -> int:
+    """The name or exit code of a state that is not OK: warning, critical, unknown, 1, 2, 3."""
+    for code in (WARNING, CRITICAL, UNKNOWN):
+        if text.upper() in (STATE_NAMES[code], str(code)):
+            return code
+    raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no state; write warning, critical or unknown")
+
+
+def tcp_port(text: str) -> int:
+    """A TCP port, 1 to 65535."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no port; write a number from 1 to 65535")
+    return int(text)
+
+
+def usb_id(text: str) -> tuple[int, int]:
+    """`VID:PID`, two hexadecimal numbers of four digits as lsusb prints them. A vendor alone names no key."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):
+        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no USB id; write VID:PID, for example 0471:485d")
+    return int(text[:4], 16), int(text[5:], 16)
+
+
+class Options(argparse.ArgumentParser):
+    """The options of a check: those every plugin has, and those the check adds.
+
+    A bad option is UNKNOWN with a sentence (argparse: exit 2, which means CRITICAL, and nothing on stdout), and an
+    option may not be abbreviated: a misspelt `--crit` must never be dropped in silence.
+    `secret_keys` are keys that --extra-opts may set and the command line may not.
+    """
+
+    def __init__(self, prog: str, description: str, examples: str, secret_keys: Sequence[str] = ()) -> None:
+        super().__init__(
+            prog=prog,
+            usage=f"{prog} [options]",
+            description=description,
+            epilog="examples:\n" + examples,
+            allow_abbrev=False,
+            add_help=False,
+            formatter_class=_HelpFormat,
+        )
+        self.secret_keys = tuple(secret_keys)
+        common = self.add_argument_group("every check")
+        common.add_argument("-h", "--help", action="store_true", help="print this help, exit 3")
+        common.add_argument("-V", "--version", action="store_true", help="print the version, exit 3")
+        common.add_argument("-v", "--verbose", action="count", default=0, help="more lines; up to -vvv")
+        common.add_argument("-t", "--timeout", metavar="SECONDS[:STATE]", type=time_limit, default="10",
+                            help="give up after SECONDS with STATE (10:unknown)")
+        common.add_argument("--extra-opts", metavar="[SECTION][@FILE]", action="append", nargs="?",
+                            help="read options from an ini file")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Arguments to values; `secrets` holds what only an ini file may set. Usage errors raise Problem."""
+        plain, from_ini = _split_extra_opts(arguments)
+        prefix: list[str] = []
+        secrets: dict[str, str] = {}
+        known = {name for action in self._actions for name in action.option_strings}
+        for wanted in from_ini:
+            for key, value in read_extra_opts(wanted, self.prog, self.secret_keys):
+                if key in self.secret_keys:
+                    keep_secret(value or "")
+                    secrets[key] = value or ""
+                    continue
+                option = f"-{key}" if len(key) == 1 else f"--{key}"
+                if option not in known or option == "--extra-opts":
+                    self.error(f"unknown option '{clean(key, 40)}' in the ini section for --extra-opts")
+                prefix += [option] if value is None else [f"{option}={value}"]
+        values, rest = self.parse_known_args([*prefix, *plain])
+        if values.help:
+            self.exit(message=self.format_help())
+        if values.version:
+            self.exit(message=f"{self.prog} {__version__} ({PROJECT})\n")
+        if rest:
+            # The value behind an unknown option is not repeated: it may be a password.
+            names = ", ".join(clean(item.partition("=")[0], 40) for item in rest if item.startswith("-"))
+            self.error(f"unknown option {names}" if names else "an argument without an option")
+        values.secrets = secrets
+        return values
+
+    def error(self, message: str) -> NoReturn:
+        raise Problem(f"{message}; {self.prog} --help lists the options")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """-h and -V: the text, cut at the contract's size, and exit 3."""
+        _process.speaking.acquire()
+        _end(UNKNOWN, _cut(message or "", MAX_OUTPUT, lambda text: text.encode(_stdout_encoding(), "backslashreplace")))
+
+
+class _HelpFormat(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # A fixed width: help must not depend on the terminal it is read in.
+        super().__init__(prog, max_help_position=30, width=110)
+
+
+INI_FILES = tuple(
+    f"{folder}/{name}"
+    for name in ("monitoring-plugins.ini", "plugins.ini", "nagios-plugins.ini")
+    for folder in ("/etc/monitoring-plugins", "/usr/local/etc/monitoring-plugins", "/etc/nagios", "/usr/local/etc/nagios",
+                   "/etc/nagios-plugins", "/etc", "/usr/local/etc", "/etc/opt/monitoring-plugins", "/usr/local/nagios/etc")
+)
+"""Where --extra-opts looks when no file is named (the "extra-opts" page of the Monitoring Plugins)."""
+
+
+def _split_extra_opts(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the --extra-opts from the other arguments, which they precede. A value may follow as a word of its own."""
+    plain: list[str] = []
+    wanted: list[str] = []
+    words = iter(range(len(arguments)))
+    for index in words:
+        word = arguments[index]
+        if word.startswith("--extra-opts="):
+            wanted.append(word[len("--extra-opts=") :])
+        elif word == "--extra-opts":
+            follows = index + 1 < len(arguments) and not arguments[index + 1].startswith("-")
+            wanted.append(arguments[index + 1] if follows else "")
+            if follows:
+                next(words)
+        else:
+            plain.append(word)
+    return plain, wanted
+
+
+def read_extra_opts(wanted: str, default_section: str, secret_keys: Sequence[str] = ()) -> list[tuple[str, str | None]]:
+    """The options that `[SECTION][@FILE]` stands for; a missing file or section is a Problem, not an empty list."""
+    section, _, path = wanted.partition("@")
+    section = section or default_section
+    if not path:
+        override = os.environ.get("MP_CONFIG_FILE") or os.environ.get("NAGIOS_CONFIG_PATH")
+        candidates = [override] if override else list(INI_FILES)
+        path = next((name for name in candidates if os.path.exists(name)), "")
+        if not path:
+            raise Problem(f"--extra-opts: no ini file found; looked for {candidates[0]} and the like; name one with @FILE")
+    text = read_private(path, "--extra-opts", limit=1 << 20, private=False)
+    options = parse_ini(text, section)
+    if options is None:
+        raise Problem(f"--extra-opts: no section [{clean(section, 60)}] in {clean(path, 120)}")
+    if any(key in secret_keys for key, _ in options):
+        read_private(path, "--extra-opts", limit=1 << 20, private=True)
+    return options
+
+
+def parse_ini(text: str, section: str) -> list[tuple[str, str | None]] | None:
+    """Keys and values of every section of that name, in order, repeated keys kept. None = there is no such section.
+
+    The form of the Monitoring Plugins: `key=value` or a bare `key`, comments from # or ; at a line's start.
+    """
+    found, inside = False, False
+    options: list[tuple[str, str | None]] = []
+    for line in text.splitlines():
+        line = line.strip().lstrip("\ufeff")
+        if not line or line[0] in "#;":
+            continue
+        if line[0] == "[":
+            inside = line.strip("[] \t") == section
+            found = found or inside
+        elif inside:
+            key, equals, value = line.partition("=")
+            options.append((key.strip().lstrip("-"), value.strip() if equals else None))
+    return options if found else None
+
+
+# Not blocking: a FIFO in a file's place must be told, not waited for.
+_OPEN_FLAGS: int = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_private(path: str, purpose: str, limit: int = 4096, private: bool = True) -> str:
+    """The text of a small configuration file. A file with a password that others may read or write is refused.
+
+    Bytes that are not UTF-8 survive as surrogates. Every failure is a Problem that names the file and the remedy.
+    """
+    import stat
+
+    doing(f"reading {clean(path, 120)}")
+    shown = f"{purpose}: {clean(path, 120)}"
+    try:
+        with open(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise Problem(f"{shown} is not a regular file")
+            if private and os.name == "posix" and mode & (stat.S_IROTH | stat.S_IWOTH):
+                raise Problem(f"{shown} holds a password and is open to all users; run chmod o-rwx on it")
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise Problem(f"{shown} cannot be read: {clean(getattr(error, 'strerror', None) or error, 80)}") from None
+    if len(content) > limit:
+        raise Problem(f"{shown} is larger than {limit} bytes")
+    return content.decode("utf-8", "surrogateescape")
+
+
+# --- The run --------------------------------------------------------------------------------------------------
+
+
+def run(service: str, options: Options, build: Callable[[argparse.Namespace], nagiosplugin.Check]) -> NoReturn:
+    """The life of a check: options, `build` (values to a nagiosplugin.Check), probe and judge, speak, end."""
+    _take_over(service)  # any exception from here on ends in _uncaught
+    doing("reading the options")
+    values = options.parse(sys.argv[1:])
+    _set_limit(*values.timeout)
+    check = build(values)
+    check()
+    end(verdict_of(check, values.verbose))
+
+
+def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
+    """What a check that has run says: every problem with the worst first, or the Summary's sentence when all is well."""
+    results = list(check.results.results)
+    state = worst(int(result.state) for result in results)
+    if state == OK:
+        sentence = check.summary.ok(check.results)
+    else:
+        problems = sorted((item for item in results if int(item.state) != OK), key=lambda item: -_RANK[int(item.state)])
+        sentence = "; ".join(dict.fromkeys(str(item) or "no reason given" for item in problems)) or "nothing was judged"
+    details = check.summary.verbose(check.results) if verbose else None
+    lines = details.splitlines() if isinstance(details, str) else details or ()
+    return Verdict(state, sentence, tuple(check.perfdata), tuple(lines))
+
+
+def import_library(module: str) -> Any:
+    """Import a third-party library at the moment a run needs it; when it is missing, a Problem says how to get it."""
+    import importlib
+
+    doing(f"loading the Python library {module}")
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise Problem(missing_library(module.split(".")[0])) from None

@@ -1,0 +1,109 @@
+"""Runs a check as a user would: as a process of its own, with its real exit code and the bytes it really printed.
+
+Every run is held against the part of the contract that no single expectation states: exit 0..3, nothing on
+stderr, at most 4000 bytes, a first line `SERVICE STATE - text | perfdata` without control characters.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKS = ROOT / "checks"
+STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_LINE = re.compile(r"[A-Z_]+ (OK|WARNING|CRITICAL|UNKNOWN) - [^|\x00-\x1f\x7f-\x9f]+(?: \| [^|\x00-\x1f]+)?")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an engine sees of one run, and what it does not: stderr and the time it took."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """stdout as text."""
+        return self.stdout.decode("utf-8", "backslashreplace")
+
+    @property
+    def line(self) -> str:
+        """The first line, which carries the verdict."""
+        return self.text.split("\n", 1)[0]
+
+    def breaches(self) -> list[str]:
+        """Every breach of the contract that this run committed."""
+        found = []
+        if self.code not in range(4):
+            found.append(f"exit code {self.code}")
+        if self.stderr:
+            found.append(f"stderr {self.stderr[:200]!r}")
+        if not 0 < len(self.stdout) <= 4000:
+            found.append(f"{len(self.stdout)} bytes on stdout")
+        match = _LINE.fullmatch(self.line)
+        if not match:
+            found.append(f"first line {self.line[:200]!r}")
+        elif self.code in range(4) and match[1] != STATES[self.code]:
+            found.append(f"the line says {match[1]}, the exit code {self.code}")
+        return found
+
+
+def command(check: str, *arguments: str, python: str | Sequence[str] = sys.executable, checks: Path = CHECKS) -> list[str]:
+    """The command line of a check: `command("senselock", "-v")`."""
+    interpreter = [python] if isinstance(python, str) else list(python)
+    return [*interpreter, str(checks / f"check_{check}.py"), *arguments]
+
+
+def run_check(
+    check: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    python: str | Sequence[str] = sys.executable,
+    checks: Path = CHECKS,
+    stdin: bytes | None = None,
+    cwd: Path | None = None,
+    patience: float = 60,
+) -> Outcome:
+    """Run `check_<check>` and return its outcome; a breach of the contract fails the test at once.
+
+    `env` is merged into the environment; a value of "" removes the variable.
+    """
+    outcome = run_process(
+        command(check, *arguments, python=python, checks=checks), env=env, stdin=stdin, cwd=cwd, patience=patience
+    )
+    breaches = outcome.breaches()
+    assert not breaches, f"{check} {arguments}: {breaches}\n{outcome.text[:2000]}"
+    return outcome
+
+
+def run_process(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    cwd: Path | None = None,
+    patience: float = 60,
+) -> Outcome:
+    """Run any command line and return its outcome, unjudged."""
+    environment = {key: value for key, value in {**os.environ, **(env or {})}.items() if value}
+    started = time.monotonic()
+    done = subprocess.run(
+        list(argv),
+        env=environment,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        cwd=cwd,
+        timeout=patience,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
