@@ -467,15 +467,17 @@ def _kill_children() -> None:
 # --- Thresholds and perfdata ----------------------------------------------------------------------------------
 
 
-def judge(value: float | None, warning: nagiosplugin.Range, critical: nagiosplugin.Range) -> nagiosplugin.ServiceState:
-    """The state of a number against two ranges. A missing number and NaN are Unknown, never Ok."""
+def judge(
+    value: float | None, warning: nagiosplugin.Range | None, critical: nagiosplugin.Range | None
+) -> nagiosplugin.ServiceState:
+    """The state of a number against two ranges, None = no limit. A missing number and NaN are Unknown, never Ok."""
     import nagiosplugin
 
     if value is None or math.isnan(value):
         return nagiosplugin.Unknown
-    if not critical.match(value):
+    if critical is not None and not critical.match(value):
         return nagiosplugin.Critical
-    return nagiosplugin.Ok if warning.match(value) else nagiosplugin.Warn
+    return nagiosplugin.Ok if warning is None or warning.match(value) else nagiosplugin.Warn
 
 
 def perfdata(
@@ -494,6 +496,79 @@ def perfdata(
         return None
     number = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
     return nagiosplugin.Performance(label, number, uom, warning, critical, minimum, maximum)
+
+
+# --- USB devices and the ports they are forwarded to ----------------------------------------------------------
+#
+# Two checks read them. Everything comes from sysfs, which opens no device: a device behind a frozen forwarder is
+# still listed, but opening it hangs in uninterruptible sleep (seen with vhci_hcd on Linux 6.1).
+
+USB_DEVICES = "/sys/bus/usb/devices"
+VHCI = "/sys/devices/platform/vhci_hcd.0"
+VHCI_STATE = "/var/run/vhci_hcd"
+
+
+@dataclass(frozen=True)
+class VhciPort:
+    """A port of the kernel's USB/IP client that holds a device.
+
+    `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `server` is
+    "HOST:PORT" as the usbip tool noted it, "" where it noted none or only root may read its note.
+    """
+
+    number: int
+    busid: str
+    server: str = ""
+
+
+def parse_vhci_status(text: str) -> list[VhciPort] | None:
+    """The used ports in a vhci_hcd `status` file. None = this is no such file.
+
+    Lines are `hub port sta spd dev sockfd local_busid`; state 006 = in use (kernel: VDEV_ST_USED).
+    """
+    lines = text.splitlines()
+    if not lines or lines[0].split()[:3] != ["hub", "port", "sta"]:
+        return None
+    ports = []
+    for line in lines[1:]:
+        match = re.fullmatch(r"(?:hs|ss)\s+([0-9]{1,6}) ([0-9]{3}) \S+ \S+ \S+ ([0-9.-]{1,40})\s*", line)
+        if not match:
+            return None
+        if match[2] == "006":
+            ports.append(VhciPort(int(match[1]), match[3]))
+    return ports
+
+
+def vhci_ports() -> list[VhciPort] | None:
+    """The used ports of this machine's USB/IP client. None = it has none (vhci_hcd not loaded) or it is unreadable."""
+    ports: list[VhciPort] = []
+    found = False
+    # The first controller's ports stand in "status", those of the further ones in "status.1", "status.2", ...
+    for suffix in ("", *(f".{number}" for number in range(1, 64))):
+        status = read_attribute(f"{VHCI}/status{suffix}")
+        if status is None:
+            break
+        used = parse_vhci_status(status)
+        if used is None:
+            return None
+        found = True
+        ports += [VhciPort(port.number, port.busid, _vhci_server(port.number)) for port in used]
+    return ports if found else None
+
+
+def _vhci_server(port: int) -> str:
+    """Who exports the device on this port, by the note of `usbip attach`; it is stale once the port is free."""
+    note = (read_attribute(f"{VHCI_STATE}/port{port}") or "").split()
+    return f"{clean(note[0], 100)}:{clean(note[1], 10)}" if len(note) == 3 else ""
+
+
+def read_attribute(path: str) -> str | None:
+    """A small kernel file as text without its final line end. None = absent, unreadable, or gone meanwhile."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(65536).decode("utf-8", "replace").rstrip("\n")
+    except OSError:
+        return None
 
 
 # --- Options --------------------------------------------------------------------------------------------------
@@ -735,7 +810,9 @@ def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
         sentence = "; ".join(dict.fromkeys(str(item) or "no reason given" for item in problems)) or "nothing was judged"
     details = check.summary.verbose(check.results) if verbose else None
     lines = details.splitlines() if isinstance(details, str) else details or ()
-    return Verdict(state, sentence, tuple(check.perfdata), tuple(lines))
+    # Not check.perfdata, which is sorted by label: the order of the metrics puts the main number first.
+    numbers = (result.metric.performance() for result in results if result.metric is not None)
+    return Verdict(state, sentence, tuple(str(number) for number in numbers if number is not None), tuple(lines))
 
 
 def import_library(module: str) -> Any:

@@ -34,6 +34,7 @@ class Performance:
     ) -> None: ...
 
 class Metric:
+    def performance(self) -> Performance | None: ...
     name: str
     value: Any
     def __init__(

@@ -1,0 +1,405 @@
+#!/usr/bin/env python3
+"""Is the SenseLock key on this machine's USB bus, where does it hang, and does a forwarder bring it here?
+
+The first link of the chain that keeps a Kodeks/Techexpert server licensed. Facts and where they come from:
+
+* a SenseLock key is told by vendor AND product id (usb.ids; the vendor alone also makes other tokens);
+* libusb lists devices without opening them and without permissions; a fresh process lists afresh (measured);
+* a forwarded key hangs on a virtual controller, which its driver's name tells: `vhci_hcd` is USB/IP (VirtualHere's
+  Linux client uses it too), `eveusb_vhci_hcd` is USB Network Gate, `tusb-vhci-driver` is USB Redirector. A key that
+  a hypervisor passes through looks like one in a local port;
+* a device on a virtual controller must never be opened: behind a frozen forwarder that hangs for ever (measured).
+  Strings therefore come from sysfs alone, and nothing is opened anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Iterable, Iterator, Sequence
+
+try:
+    import plugin_runtime as runtime
+except ImportError:
+    print("SENSELOCK UNKNOWN - plugin_runtime.py is missing beside this check: copy the whole checks folder")
+    raise SystemExit(3) from None
+
+runtime.begin("SENSELOCK", __name__)
+
+import nagiosplugin
+
+# --- Value objects --------------------------------------------------------------------------------------------
+
+KEYS = {
+    (0x0471, 0x485D): "SenseIV v2.x",
+    (0x1BC0, 0x0013): "Elitee-e",
+    (0x1BC0, 0x0014): "Elite4",
+    (0x1BC0, 0x0020): "iToken",
+    (0x1BC0, 0x0021): "Mikey",
+    (0x1BC0, 0x0051): "Elite5",
+    (0x1BC0, 0x0055): "Elite5 v3.x",
+    (0x1BC0, 0x485D): "EliteIV",
+}
+"""SenseLock keys by (vendor, product), from usb.ids. --usb-id replaces the table."""
+
+SENSELOCK_VENDOR = 0x1BC0
+ROOT_HUB_VENDOR = 0x1D6B  # "Linux Foundation": the kernel's own root hubs, no devices
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a device hangs. `kind` is "local", "forwarded" or "unknown"; `by` completes "forwarded over ..."."""
+
+    kind: str
+    by: str = ""
+
+    def __str__(self) -> str:
+        return {"local": "local", "forwarded": f"forwarded over {self.by}"}.get(self.kind, f"location unknown{self.by}")
+
+
+@dataclass(frozen=True)
+class Device:
+    """One USB device as far as it can be known without opening it.
+
+    `name` is its place on the bus ("1-4.3"). `serial` is None where this system does not tell serials, "" where
+    the device has none (whether real keys carry one is not documented).
+    """
+
+    vendor: int
+    product: int
+    name: str
+    model: str
+    serial: str | None
+    location: Location
+
+    @property
+    def usb_id(self) -> str:
+        """VID:PID as lsusb prints it."""
+        return f"{self.vendor:04x}:{self.product:04x}"
+
+    def __str__(self) -> str:
+        return f"{self.usb_id} at {self.name}, {self.location}"
+
+    def describe(self) -> str:
+        """One line for -v: everything known about the device."""
+        serial = "serial unknown" if self.serial is None else f"serial {self.serial}" if self.serial else "no serial"
+        return f"{self.usb_id} {self.model} at {self.name}: {serial}, {self.location}"
+
+
+@dataclass(frozen=True)
+class Bus:
+    """What one look at the USB bus found. `present` is False where not even a root hub is visible."""
+
+    present: bool
+    devices: tuple[Device, ...]
+    keys: tuple[Device, ...]
+
+    @property
+    def forwarded(self) -> int:
+        """How many keys are known to be forwarded."""
+        return sum(key.location.kind == "forwarded" for key in self.keys)
+
+
+# --- Pure parsers ---------------------------------------------------------------------------------------------
+
+_FORWARDERS = (
+    ("vhci_hcd", "USB/IP"),
+    ("eveusb_vhci_hcd", "USB Network Gate"),
+    ("tusb-vhci-driver", "USB Redirector"),
+)
+# Controllers on a system on a chip are platform devices like the virtual ones; these are hardware by name.
+_PLATFORM_HARDWARE = ("dwc2", "dwc3", "xhci-hcd", "ehci-platform", "ohci-platform", "musb-hdrc", "ci_hdrc", "xhci-mtk",
+                      "xhci-hcd-tegra", "tegra-xusb", "tegra-ehci", "orion-ehci", "bcm2835-usb", "xenos-ehci")  # fmt: skip
+
+
+def forwarder_of(driver: str) -> str:
+    """The forwarder whose virtual controller this driver runs ("USB/IP"), "" for any other driver.
+
+    The vendors' modules carry version suffixes ("eveusb_vhci_hcd_2"), the kernel's does not.
+    """
+    for name, forwarder in _FORWARDERS:
+        if driver == name or (name != "vhci_hcd" and driver.startswith(name)):
+            return forwarder
+    return ""
+
+
+def locate(controller: str, driver: str, device: str, ports: Sequence[runtime.VhciPort]) -> Location:
+    """Where a device hangs, from its controller's path below /sys/devices, the controller's driver, and vhci's ports.
+
+    Only names that are known decide; everything else is "unknown", with the name as evidence.
+    """
+    forwarder = forwarder_of(driver)
+    if forwarder == "USB/IP":
+        port = next((port for port in ports if port.busid == device), None)
+        if port is None:
+            return Location("forwarded", "USB/IP, vhci_hcd port unknown")
+        server = f" from {_without_default_port(port.server)}" if port.server else ""
+        return Location("forwarded", f"USB/IP, vhci_hcd port {port.number}{server}")
+    if forwarder:
+        return Location("forwarded", f"{forwarder} (driver {runtime.clean(driver, 40)})")
+    parts = controller.strip("/").split("/")
+    if parts[0].startswith("pci") or (driver in _PLATFORM_HARDWARE and parts[0] in ("platform", "soc", "soc@0")):
+        return Location("local")
+    return Location("unknown", f" (controller driver {runtime.clean(driver, 40) or 'not readable'})")
+
+
+def _without_default_port(server: str) -> str:
+    host, _, port = server.rpartition(":")
+    return host if port == "3240" else server
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 USB device`, `7 USB devices`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+# --- The collector: the only I/O ------------------------------------------------------------------------------
+
+
+def look_at_bus(wanted: Iterable[tuple[int, int]]) -> Bus:
+    """List the USB bus through libusb and complete each device from sysfs. A missing library is a Problem."""
+    table = frozenset(wanted)
+    ports: list[runtime.VhciPort] = []
+    if sys.platform.startswith("linux"):
+        ports = runtime.vhci_ports() or []
+    found = [(item.idVendor, item.idProduct, _name(item)) for item in _list_devices()]
+    devices = tuple(
+        _complete(vendor, product, name, ports) for vendor, product, name in sorted(found, key=lambda entry: _place(entry[2]))
+        if vendor != ROOT_HUB_VENDOR
+    )  # fmt: skip
+    return Bus(bool(found), devices, tuple(item for item in devices if (item.vendor, item.product) in table))
+
+
+def _list_devices() -> list[Any]:
+    core = runtime.import_library("usb.core")
+    libusb1 = runtime.import_library("usb.backend.libusb1")
+    runtime.doing("loading libusb")
+    backend = None
+    if sys.platform.startswith("linux"):
+        # The name is stable, and pyusb's own search starts ldconfig or gcc.
+        backend = libusb1.get_backend(find_library=lambda name: "libusb-1.0.so.0")
+    backend = backend or libusb1.get_backend()
+    if backend is None:
+        if libusb1._lib is None:
+            raise runtime.Problem(
+                "libusb 1.0 is missing or too old: install the package libusb-1.0-0 (Windows: libusb-1.0.dll beside python.exe)"
+            )
+        if _no_usb_here():
+            return []
+        raise runtime.Problem("libusb 1.0 cannot start (libusb_init failed): check /dev/bus/usb and the rights of this user")
+    runtime.doing("listing the USB devices")
+    try:
+        return list(core.find(find_all=True, backend=backend))
+    except core.USBError as error:
+        raise runtime.Problem(f"the USB devices cannot be listed: {runtime.clean(error, 120)}") from None
+
+
+def _no_usb_here() -> bool:
+    return sys.platform.startswith("linux") and not os.path.isdir(runtime.USB_DEVICES)
+
+
+def _name(device: Any) -> str:
+    """The kernel's name of the device: bus and ports, "usb1" for a root hub."""
+    ports = device.port_numbers
+    return f"{device.bus}-{'.'.join(map(str, ports))}" if ports else f"usb{device.bus}"
+
+
+def _place(name: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in name.replace("usb", "").replace("-", ".").split(".") if number.isdigit())
+
+
+def _complete(vendor: int, product: int, name: str, ports: Sequence[runtime.VhciPort]) -> Device:
+    folder = f"{runtime.USB_DEVICES}/{name}"
+    model = runtime.read_attribute(f"{folder}/product") or KEYS.get((vendor, product), "unnamed device")
+    if not os.path.isdir(folder):  # no sysfs, or unplugged since it was listed
+        return Device(vendor, product, name, runtime.clean(model, 60), None, Location("unknown"))
+    root_hub = os.path.realpath(f"{runtime.USB_DEVICES}/usb{name.split('-')[0]}")
+    controller = os.path.dirname(root_hub)
+    driver = os.path.basename(os.path.realpath(f"{controller}/driver"))
+    if not os.path.islink(f"{controller}/driver"):
+        driver = ""
+    location = locate(controller[len("/sys/devices") :], driver, name, ports)
+    return Device(vendor, product, name, runtime.clean(model, 60), _serial(folder), location)
+
+
+def _serial(folder: str) -> str | None:
+    if not os.path.exists(f"{folder}/serial"):
+        return ""
+    serial = runtime.read_attribute(f"{folder}/serial")
+    return None if serial is None else runtime.clean(serial, 80)
+
+
+class UsbBus(nagiosplugin.Resource):
+    """The bus of this machine, looked at once, with what the operator asks of it."""
+
+    def __init__(self, wanted: Iterable[tuple[int, int]], serials: Sequence[str], location: str | None) -> None:
+        self.wanted, self.serials, self.location = tuple(wanted), serials, location
+        self.bus = Bus(False, (), ())
+
+    def probe(self) -> Iterator[nagiosplugin.Metric]:
+        self.bus = look_at_bus(self.wanted)
+        yield nagiosplugin.Metric("keys", self.bus, context="keys")
+        yield nagiosplugin.Metric("forwarded", self.bus.forwarded, context="forwarded")
+        for serial in dict.fromkeys(self.serials):
+            yield nagiosplugin.Metric("serial", (serial, self.bus.keys), context="serial")
+        if self.location:
+            yield nagiosplugin.Metric("location", (self.location, self.bus.keys), context="location")
+
+
+# --- The judgement --------------------------------------------------------------------------------------------
+
+
+class KeyCount(nagiosplugin.Context):
+    """The number of keys against the operator's ranges; perfdata `keys`."""
+
+    def __init__(self, warning: nagiosplugin.Range | None, critical: nagiosplugin.Range) -> None:
+        super().__init__("keys")
+        self.warning, self.critical = warning, critical
+
+    def evaluate(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Result:
+        bus: Bus = metric.value
+        state = runtime.judge(len(bus.keys), self.warning, self.critical)
+        if state == nagiosplugin.Ok:
+            return nagiosplugin.Result(state, metric=metric)
+        if bus.keys:
+            broken = self.critical if state == nagiosplugin.Critical else self.warning
+            return nagiosplugin.Result(state, f"{tally(bus)}, outside the range {broken}", metric)
+        return nagiosplugin.Result(state, absence(bus), metric)
+
+    def performance(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Performance | None:
+        return runtime.perfdata("keys", len(metric.value.keys), "", self.warning, self.critical, 0)
+
+
+class Forwarded(nagiosplugin.Context):
+    """How many keys are forwarded: only perfdata, --location judges it."""
+
+    def performance(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Performance | None:
+        return runtime.perfdata("forwarded", metric.value, minimum=0)
+
+
+class RequiredSerial(nagiosplugin.Context):
+    """--serial: a key of that serial must be here. A serial that cannot be read is Unknown, not absent."""
+
+    def evaluate(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Result:
+        serial, keys = metric.value
+        if any(key.serial == serial for key in keys):
+            return nagiosplugin.Result(nagiosplugin.Ok, metric=metric)
+        shown = runtime.clean(serial, 80)
+        unreadable = [key for key in keys if key.serial is None]
+        if unreadable:
+            where = ", ".join(key.name for key in unreadable)
+            sentence = f"cannot tell whether the key with serial {shown} is here: the serial of the key at {where} is not readable"
+            return nagiosplugin.Result(nagiosplugin.Unknown, sentence, metric)
+        others = ", ".join(key.serial or "a key without serial" for key in keys) or "no key at all"
+        sentence = f"the key with serial {shown} is not here (found: {others})"
+        return nagiosplugin.Result(nagiosplugin.Critical, sentence, metric)
+
+
+class RequiredLocation(nagiosplugin.Context):
+    """--location: every key that is here must be local, or forwarded. No key here is the key count's business."""
+
+    def evaluate(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Result:
+        wanted, keys = metric.value
+        wrong = [key for key in keys if key.location.kind not in (wanted, "unknown")]
+        unknown = [key for key in keys if key.location.kind == "unknown"]
+        if wrong:
+            sentence = f"key not where it should be ({wanted}): {listed(wrong)}"
+            return nagiosplugin.Result(nagiosplugin.Critical, sentence, metric)
+        if unknown:
+            sentence = f"cannot tell whether the key is {wanted}: {listed(unknown)}"
+            return nagiosplugin.Result(nagiosplugin.Unknown, sentence, metric)
+        return nagiosplugin.Result(nagiosplugin.Ok, metric=metric)
+
+
+# --- The sentence ---------------------------------------------------------------------------------------------
+
+
+def listed(keys: Sequence[Device]) -> str:
+    """The keys in one phrase; beyond three only their number, the details are in -v."""
+    rest = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return "; ".join(map(str, keys[:3])) + rest
+
+
+def tally(bus: Bus) -> str:
+    """How many keys there are, and where."""
+    return f"{counted(len(bus.keys), 'SenseLock key')}: {listed(bus.keys)}" if bus.keys else absence(bus)
+
+
+def absence(bus: Bus) -> str:
+    """Why there may be no key: no bus at all, or a bus without it, and what came closest."""
+    if not bus.present:
+        return "no SenseLock key: no USB bus is visible here (a container, or a machine without a USB controller)"
+    sentence = f"no SenseLock key among {counted(len(bus.devices), 'USB device')}"
+    relatives = [item for item in bus.devices if item.vendor == SENSELOCK_VENDOR]
+    if relatives:
+        closest = relatives[0]
+        sentence += f", but {closest.usb_id} of the same vendor at {closest.name}: if that is the key, give its --usb-id"
+    return sentence
+
+
+class Spoken(nagiosplugin.Summary):
+    """What the check says when all is well, and the lines of -v (the keys) and -vv (every device)."""
+
+    def __init__(self, resource: UsbBus, verbose: int) -> None:
+        self.resource, self.verbosity = resource, verbose
+
+    def ok(self, results: nagiosplugin.Results) -> str:
+        return tally(self.resource.bus)
+
+    def verbose(self, results: nagiosplugin.Results) -> list[str]:
+        bus = self.resource.bus
+        lines = [f"key {key.describe()}" for key in bus.keys]
+        if self.verbosity > 1:
+            lines += [f"device {item.describe()}" for item in bus.devices if item not in bus.keys]
+        return lines
+
+
+# --- Options and main -----------------------------------------------------------------------------------------
+
+
+def options() -> runtime.Options:
+    """The options of this check, the common ones included."""
+    parser = runtime.Options(
+        "check_senselock",
+        "Counts the SenseLock keys on this machine's USB bus and tells whether they are local or forwarded.",
+        "  check_senselock\n"
+        "  check_senselock -c 2: --location forwarded\n"
+        "  check_senselock --usb-id 1bc0:8101 --serial 9700000000001234 -vv\n",
+    )
+    group = parser.add_argument_group("the key")
+    group.add_argument("-w", "--warning", metavar="RANGE", type=runtime.threshold,
+                       help="warn if the number of keys is outside RANGE")
+    group.add_argument("-c", "--critical", metavar="RANGE", type=runtime.threshold, default="1:",
+                       help="alarm if the number of keys is outside RANGE (1:)")
+    group.add_argument("--usb-id", metavar="VID:PID", type=runtime.usb_id, action="append",
+                       help="count these devices instead of the built-in table of SenseLock keys; repeatable")
+    group.add_argument("--serial", metavar="TEXT", action="append", default=[],
+                       help="the key with this serial must be here; repeatable")
+    group.add_argument("--location", choices=("local", "forwarded"), help="where every key must hang")
+    return parser
+
+
+def build(values: argparse.Namespace) -> nagiosplugin.Check:
+    """The check as nagiosplugin runs it."""
+    if any(not serial.strip() for serial in values.serial):
+        raise runtime.Problem("--serial is empty; write the serial as check_senselock -v prints it")
+    bus = UsbBus(values.usb_id or KEYS, [runtime.clean(serial, 80) for serial in values.serial], values.location)
+    return nagiosplugin.Check(
+        bus,
+        KeyCount(values.warning, values.critical),
+        Forwarded("forwarded"),
+        RequiredSerial("serial"),
+        RequiredLocation("location"),
+        Spoken(bus, values.verbose),
+    )
+
+
+def main() -> None:
+    """The console script."""
+    runtime.run("SENSELOCK", options(), build)
+
+
+if __name__ == "__main__":
+    main()
