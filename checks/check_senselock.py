@@ -17,8 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 try:
     import plugin_runtime as runtime
@@ -27,6 +26,9 @@ except ImportError:
     raise SystemExit(3) from None
 
 runtime.begin("SENSELOCK", __name__)
+
+if TYPE_CHECKING:
+    from typing import Any, Iterable, Iterator, Sequence
 
 import nagiosplugin
 
@@ -48,8 +50,7 @@ SENSELOCK_VENDOR = 0x1BC0
 ROOT_HUB_VENDOR = 0x1D6B  # "Linux Foundation": the kernel's own root hubs, no devices
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """Where a device hangs. `kind` is "local", "forwarded" or "unknown"; `by` completes "forwarded over ..."."""
 
     kind: str
@@ -59,8 +60,7 @@ class Location:
         return {"local": "local", "forwarded": f"forwarded over {self.by}"}.get(self.kind, f"location unknown{self.by}")
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """One USB device as far as it can be known without opening it.
 
     `name` is its place on the bus ("1-4.3"). `serial` is None where this system does not tell serials, "" where
@@ -88,8 +88,7 @@ class Device:
         return f"{self.usb_id} {self.model} at {self.name}: {serial}, {self.location}"
 
 
-@dataclass(frozen=True)
-class Bus:
+class Bus(NamedTuple):
     """What one look at the USB bus found. `present` is False where not even a root hub is visible."""
 
     present: bool
@@ -290,7 +289,7 @@ class RequiredSerial(nagiosplugin.Context):
         unreadable = [key for key in keys if key.serial is None]
         if unreadable:
             where = ", ".join(key.name for key in unreadable)
-            sentence = f"cannot tell whether the key with serial {shown} is here: the serial of the key at {where} is not readable"
+            sentence = f"cannot tell whether the key with serial {shown} is here: no readable serial at {where}"
             return nagiosplugin.Result(nagiosplugin.Unknown, sentence, metric)
         others = ", ".join(key.serial or "a key without serial" for key in keys) or "no key at all"
         sentence = f"the key with serial {shown} is not here (found: {others})"

@@ -26,12 +26,12 @@ import re
 import signal
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterable, NoReturn, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import subprocess
     from types import FrameType, TracebackType
+    from typing import Any, Callable, Iterable, NoReturn, Sequence
 
     import nagiosplugin
 
@@ -104,8 +104,7 @@ _PERFDATA = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a process says when it ends: an exit code, a sentence, perfdata pieces, further lines for people."""
 
     state: int
@@ -363,8 +362,7 @@ def _limit_in(arguments: Sequence[str]) -> tuple[float, int]:
 # --- Child processes ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CommandOutput:
+class CommandOutput(NamedTuple):
     """How a command ended and what it printed.
 
     `failure` is "" when the command ended by itself within its limits; otherwise a phrase that completes
@@ -508,8 +506,7 @@ VHCI = "/sys/devices/platform/vhci_hcd.0"
 VHCI_STATE = "/var/run/vhci_hcd"
 
 
-@dataclass(frozen=True)
-class VhciPort:
+class VhciPort(NamedTuple):
     """A port of the kernel's USB/IP client that holds a device.
 
     `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `server` is
@@ -663,7 +660,10 @@ class Options(argparse.ArgumentParser):
                 if option not in known or option == "--extra-opts":
                     self.error(f"unknown option '{clean(key, 40)}' in the ini section for --extra-opts")
                 prefix += [option] if value is None else [f"{option}={value}"]
-        values, rest = self.parse_known_args([*prefix, *plain])
+        words = [*prefix, *plain]
+        if any(re.fullmatch(r"--|-\w--|-[^=]*=--", word) for word in words):
+            self.error("'--' is no value")  # argparse would drop it and leave an empty list as the option's value
+        values, rest = self.parse_known_args(words)
         if values.help:
             self.exit(message=self.format_help())
         if values.version:

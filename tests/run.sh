@@ -1,0 +1,13 @@
+#!/bin/sh
+# Makes this machine ready and runs everything: ruff, mypy --strict, all tests. Arguments go to pytest.
+#   sh tests/run.sh                    everything
+#   sh tests/run.sh tests/unit         a part
+cd "$(dirname "$0")/.." || exit 1
+. tests/setup.sh
+setup tests/packages.txt tests/requirements.txt || exit 1
+for prepare in tests/lab/*_setup.sh; do
+    [ ! -e "$prepare" ] || sh "$prepare" || exit 1
+done
+.venv/bin/ruff check . || exit 1
+.venv/bin/mypy || exit 1
+exec .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15 "$@"
