@@ -125,7 +125,7 @@ class UsbBus:
 
     def __init__(self, controllers: tuple[str, ...] = ("local",), *, present: bool = True) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="usb-bus."))
-        self.root.chmod(0o1777)  # umockdev puts a socket here on behalf of the program, which may be another user
+        self.root.chmod(0o777)  # umockdev puts a socket here on behalf of the program, which may be another user
         self.sys = self.root / "sys"
         self._nodes = self.root / "dev/bus/usb"
         self._buses: dict[int, RootHub] = {}
@@ -162,13 +162,14 @@ class UsbBus:
         return {**merged, "UMOCKDEV_DIR": str(self.root), "LD_PRELOAD": ":".join([*preloads, PRELOAD])}
 
     def with_run(self) -> list[str]:
-        """A command prefix under which /run, and so /var/run/vhci_hcd, is the sandbox's.
+        """A command prefix under which /run (and so /var/run/vhci_hcd) and /sys are the sandbox's for the kernel too.
 
-        umockdev does not redirect /run, so the program gets a mount namespace of its own: it needs root or a kernel
-        that lets users make namespaces.
+        umockdev redirects neither /run nor the C library's scandir(), which `usbip port` uses, so the program gets a
+        mount namespace of its own. That needs root, or a kernel that lets users make namespaces.
         """
         unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
-        return [*unshare, "sh", "-c", 'mount --bind "$0" /run && exec "$@"', str(self.root / "run")]
+        script = 'mount --bind "$0/run" /run && mount --bind "$0/sys" /sys && exec "$@"'
+        return [*unshare, "sh", "-c", script, str(self.root)]
 
     def opened_nodes(self) -> list[str]:
         """The devices whose node in /dev/bus/usb any program has opened so far, by name, in order, once each.
