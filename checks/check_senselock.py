@@ -63,7 +63,7 @@ class Location(NamedTuple):
 class Device(NamedTuple):
     """One USB device as far as it can be known without opening it.
 
-    `name` is its place on the bus ("1-4.3"). `serial` is None where this system does not tell serials, "" where
+    `name` is its place on the bus ("1-4.3"). `serial` is None where it cannot be read or was not asked for, "" where
     the device has none (whether real keys carry one is not documented).
     """
 
@@ -157,18 +157,22 @@ def counted(number: int, thing: str) -> str:
 # --- The collector: the only I/O ------------------------------------------------------------------------------
 
 
-def look_at_bus(wanted: Iterable[tuple[int, int]]) -> Bus:
-    """List the USB bus through libusb and complete each device from sysfs. A missing library is a Problem."""
+STRING_LIMIT = 1.0  # seconds for one string attribute, see runtime.read_attribute_within
+
+
+def look_at_bus(wanted: Iterable[tuple[int, int]], strings: Sequence[str]) -> Bus:
+    """List the USB bus through libusb and complete each device from sysfs. A missing library is a Problem.
+
+    `strings` are the attributes to read, "product" and "serial": not more than needed, for reading them can wait for
+    a device that hangs.
+    """
     table = frozenset(wanted)
-    ports: list[runtime.VhciPort] = []
-    if sys.platform.startswith("linux"):
-        ports = runtime.vhci_ports() or []
-    found = [(item.idVendor, item.idProduct, _name(item)) for item in _list_devices()]
-    devices = tuple(
-        _complete(vendor, product, name, ports) for vendor, product, name in sorted(found, key=lambda entry: _place(entry[2]))
-        if vendor != ROOT_HUB_VENDOR
-    )  # fmt: skip
-    return Bus(bool(found), devices, tuple(item for item in devices if (item.vendor, item.product) in table))
+    listed = _list_devices()
+    found = [(item.idVendor, item.idProduct, _name(item)) for item in listed if item.idVendor != ROOT_HUB_VENDOR]
+    found.sort(key=lambda item: _place(item[2]))
+    ports = (runtime.vhci_ports() or []) if found else []
+    devices = tuple(_complete(vendor, product, name, ports, strings) for vendor, product, name in found)
+    return Bus(bool(listed), devices, tuple(item for item in devices if (item.vendor, item.product) in table))
 
 
 def _list_devices() -> list[Any]:
@@ -209,36 +213,41 @@ def _place(name: str) -> tuple[int, ...]:
     return tuple(int(number) for number in name.replace("usb", "").replace("-", ".").split(".") if number.isdigit())
 
 
-def _complete(vendor: int, product: int, name: str, ports: Sequence[runtime.VhciPort]) -> Device:
+def _complete(vendor: int, product: int, name: str, ports: Sequence[runtime.VhciPort], strings: Sequence[str]) -> Device:
     folder = f"{runtime.USB_DEVICES}/{name}"
-    model = runtime.read_attribute(f"{folder}/product") or KEYS.get((vendor, product), "unnamed device")
-    if not os.path.isdir(folder):  # no sysfs, or unplugged since it was listed
-        return Device(vendor, product, name, runtime.clean(model, 60), None, Location("unknown"))
-    root_hub = os.path.realpath(f"{runtime.USB_DEVICES}/usb{name.split('-')[0]}")
-    controller = os.path.dirname(root_hub)
-    driver = os.path.basename(os.path.realpath(f"{controller}/driver"))
-    if not os.path.islink(f"{controller}/driver"):
-        driver = ""
+    model, serial = KEYS.get((vendor, product), "unnamed device"), None
+    if not os.path.isdir(folder):  # no sysfs on this system, or unplugged since it was listed
+        return Device(vendor, product, name, model, serial, Location("unknown"))
+    controller = os.path.dirname(os.path.realpath(f"{runtime.USB_DEVICES}/usb{name.partition('-')[0]}"))
+    link = f"{controller}/driver"
+    driver = os.path.basename(os.path.realpath(link)) if os.path.islink(link) else ""
     location = locate(controller[len("/sys/devices") :], driver, name, ports)
-    return Device(vendor, product, name, runtime.clean(model, 60), _serial(folder), location)
+    if "serial" in strings:
+        serial = _string(folder, "serial")
+    if "product" in strings:
+        model = _string(folder, "product") or model
+    return Device(vendor, product, name, model, serial, location)
 
 
-def _serial(folder: str) -> str | None:
-    if not os.path.exists(f"{folder}/serial"):
-        return ""
-    serial = runtime.read_attribute(f"{folder}/serial")
-    return None if serial is None else runtime.clean(serial, 80)
+def _string(folder: str, attribute: str) -> str | None:
+    runtime.doing(f"reading the {attribute} of the USB device at {os.path.basename(folder)}")
+    if not os.path.exists(f"{folder}/{attribute}"):
+        return ""  # the device has no such string
+    text = runtime.read_attribute_within(f"{folder}/{attribute}", STRING_LIMIT)
+    return None if text is None else runtime.clean(text, 80)
 
 
 class UsbBus(nagiosplugin.Resource):
     """The bus of this machine, looked at once, with what the operator asks of it."""
 
-    def __init__(self, wanted: Iterable[tuple[int, int]], serials: Sequence[str], location: str | None) -> None:
-        self.wanted, self.serials, self.location = tuple(wanted), serials, location
+    def __init__(
+        self, wanted: Iterable[tuple[int, int]], serials: Sequence[str], location: str | None, strings: Sequence[str]
+    ) -> None:
+        self.wanted, self.serials, self.location, self.strings = tuple(wanted), serials, location, strings
         self.bus = Bus(False, (), ())
 
     def probe(self) -> Iterator[nagiosplugin.Metric]:
-        self.bus = look_at_bus(self.wanted)
+        self.bus = look_at_bus(self.wanted, self.strings)
         yield nagiosplugin.Metric("keys", self.bus, context="keys")
         yield nagiosplugin.Metric("forwarded", self.bus.forwarded, context="forwarded")
         for serial in dict.fromkeys(self.serials):
@@ -384,7 +393,9 @@ def build(values: argparse.Namespace) -> nagiosplugin.Check:
     """The check as nagiosplugin runs it."""
     if any(not serial.strip() for serial in values.serial):
         raise runtime.Problem("--serial is empty; write the serial as check_senselock -v prints it")
-    bus = UsbBus(values.usb_id or KEYS, [runtime.clean(serial, 80) for serial in values.serial], values.location)
+    serials = [runtime.clean(serial, 80) for serial in values.serial]
+    strings = ("serial", "product") if values.verbose else ("serial",) if serials else ()
+    bus = UsbBus(values.usb_id or KEYS, serials, values.location, strings)
     return nagiosplugin.Check(
         bus,
         KeyCount(values.warning, values.critical),
