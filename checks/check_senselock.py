@@ -185,7 +185,9 @@ def _list_devices() -> list[Any]:
         backend = libusb1.get_backend(find_library=lambda name: "libusb-1.0.so.0")
     backend = backend or libusb1.get_backend()
     if backend is None:
-        if libusb1._lib is None:
+        # pyusb answers None for every failure. What it loaded tells them apart: nothing, a library without the function
+        # that names ports (libusb before 1.0.16), or one whose start failed.
+        if not hasattr(libusb1._lib, "libusb_get_port_numbers"):
             raise runtime.Problem(
                 "libusb 1.0 is missing or too old: install the package libusb-1.0-0 (Windows: libusb-1.0.dll beside python.exe)"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from lab.libusb_worlds import libusb_missing, libusb_refuses, libusb_too_old
 from lab.run_check import run_check
 from lab.usb_bus import UsbBus
 
@@ -187,3 +188,37 @@ def test_an_ordinary_user_sees_the_same(tmp_path: Path) -> None:
             0,
             "SENSELOCK OK - 1 SenseLock key: 0471:485d at 1-2, local | keys=1;;1:;0 forwarded=0;;;0",
         )
+
+
+@pytest.mark.parametrize(
+    ("world", "expected"),
+    [
+        pytest.param(libusb_missing, "libusb 1.0 is missing or too old: install the package libusb-1.0-0 (Windows: libusb-1.0.dll beside python.exe)",
+                     id="libusb missing"),
+        pytest.param(libusb_too_old, "libusb 1.0 is missing or too old: install the package libusb-1.0-0 (Windows: libusb-1.0.dll beside python.exe)",
+                     id="libusb too old"),
+        pytest.param(libusb_refuses, "libusb 1.0 cannot start (libusb_init failed): check /dev/bus/usb and the rights of this user",
+                     id="libusb does not start"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("python", [sys.executable, "/usr/bin/python3"], ids=["pyusb of PyPI", "pyusb of Debian"])
+def test_without_a_usable_libusb(world: Callable[[Path], dict[str, str]], expected: str, python: str, tmp_path: Path) -> None:
+    with UsbBus() as bus:
+        bus.add_key()
+        outcome = run_check("senselock", env=bus.env(world(tmp_path)), python=python)
+        assert (outcome.code, outcome.text) == (3, f"SENSELOCK UNKNOWN - {expected}\n")
+
+
+def test_libusb_does_not_start_where_there_is_no_usb(tmp_path: Path) -> None:
+    with UsbBus(present=False) as bus:
+        outcome = run_check("senselock", env=bus.env(libusb_refuses(tmp_path)))
+        assert (outcome.code, outcome.line.split(":")[0]) == (2, "SENSELOCK CRITICAL - no SenseLock key")
+
+
+def test_pyusb_missing(tmp_path: Path) -> None:
+    (tmp_path / "usb.py").write_text("raise ModuleNotFoundError('no', name='usb')")
+    outcome = run_check("senselock", env={"PYTHONPATH": str(tmp_path)})
+    assert (outcome.code, outcome.text) == (
+        3,
+        "SENSELOCK UNKNOWN - the Python library pyusb is missing: install the package python3-usb, or run pip install pyusb\n",
+    )
