@@ -1,0 +1,178 @@
+"""One evening on a real kernel: a key comes, is forwarded, expires, is renewed, drops, freezes. What do the plugins say?
+
+Everything in the guest is Debian's: kernel with vhci_hcd, usbip tools, Python, libusb and the three libraries. The
+forwarder runs outside, on the loopback of the test machine, which the guest reaches as 192.0.2.10. The table below is
+played once, from top to bottom, in one boot; each look at the machine is then a test of its own. The plugins run as
+the user "nagios", as an engine's agent does, unless a look says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from lab.run_check import CHECKS
+
+from kernel.guest import Ran
+from kernel.stage import SERIAL, Stage
+
+pytestmark = pytest.mark.xdist_group("kernel")  # one worker, one boot
+
+SENSELOCK = ("python3", "/checks/check_senselock.py")
+REDIRECTOR = ("python3", "/checks/check_usb_redirector.py", "--product", "usbip", "-H", "{host}", "-p", "{port}")
+USBIP = ("usbip", "--tcp-port", "{port}")
+TIME_LIMIT = 10  # seconds, the default of the plugins' -t
+
+
+@dataclass(frozen=True)
+class Look:
+    """One command in the guest and what it must say.
+
+    `{host}` and `{port}` stand for the forwarder's address, `#` for a measured time. `exit` None means that it must
+    still run after `limit` seconds, and `state` how SIGKILL leaves it. `opened` are the USB device nodes it may open.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    exit: int | None
+    stdout: str
+    stderr: str = ""
+    user: str | None = "nagios"
+    limit: float = 2 * TIME_LIMIT
+    state: str | None = None
+    opened: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What happens, and the looks taken then."""
+
+    name: str
+    happens: Callable[[Stage], None]
+    looks: tuple[Look, ...]
+
+
+FORWARDED = "1bc0:0051 at 3-1, forwarded over USB/IP, vhci_hcd port 0"
+NO_KEY = "SENSELOCK CRITICAL - no SenseLock key among 0 USB devices | keys=0;;1:;0 forwarded=0;;;0\n"
+FORWARDED_KEY = f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} | keys=1;;1:;0 forwarded=1;;;0\n"
+USING_PORT = 'usbip: info: using port {port} ("{port}")\n'
+
+EVENING = (
+    Scene("no-usb-bus", Stage.wait_for_network, (
+        Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - no SenseLock key: no USB bus is visible here"
+             " (a container, or a machine without a USB controller) | keys=0;;1:;0 forwarded=0;;;0\n"),
+    )),
+    Scene("no-key", Stage.load_usb, (
+        # Eighteen root hubs, and none of them counts as a device.
+        Look("root-hubs", ("sh", "-c", "ls -d /sys/bus/usb/devices/usb* | wc -l"), 0, "18\n"),
+        Look("senselock", SENSELOCK, 2, NO_KEY),
+    )),
+    Scene("local-key", Stage.plug_local_key, (
+        Look("senselock", (*SENSELOCK, "--location", "local", "-v"), 0,
+             "SENSELOCK OK - 1 SenseLock key: 0471:485d at 1-1, local | keys=1;;1:;0 forwarded=0;;;0\n"
+             "key 0471:485d Senselock SenseIV at 1-1: no serial, local\n"),
+        Look("senselock-wants-forwarded", (*SENSELOCK, "--location", "forwarded"), 2,
+             "SENSELOCK CRITICAL - key not where it should be (forwarded): 0471:485d at 1-1, local"
+             " | keys=1;;1:;0 forwarded=0;;;0\n"),
+        # The proof that the watch on opened devices sees one: this reads the key's device node.
+        Look("the-watch-sees-an-open", ("head", "-c", "2", "/dev/bus/usb/001/002"), 0, "\x12\x01", user=None, opened=("001/002",)),
+    )),
+    Scene("local-and-forwarded-key", Stage.attach, (
+        Look("senselock", (*SENSELOCK, "-w", "2:2"), 0,
+             f"SENSELOCK OK - 2 SenseLock keys: 0471:485d at 1-1, local; {FORWARDED} | keys=2;2:2;1:;0 forwarded=1;;;0\n"),
+    )),
+    Scene("forwarded-key", Stage.leave_only_the_forwarded_key, (
+        Look("senselock", (*SENSELOCK, "--location", "forwarded", "--serial", SERIAL), 0, FORWARDED_KEY),
+        Look("senselock-wants-local", (*SENSELOCK, "--location", "local"), 2,
+             f"SENSELOCK CRITICAL - key not where it should be (local): {FORWARDED} | keys=1;;1:;0 forwarded=1;;;0\n"),
+        # usbip notes the server's address in a file that only root may read.
+        Look("senselock-as-root", (*SENSELOCK, "-v"), 0,
+             f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} from {{host}}:{{port}} | keys=1;;1:;0 forwarded=1;;;0\n"
+             f"key 1bc0:0051 Elite5 at 3-1: serial {SERIAL}, forwarded over USB/IP, vhci_hcd port 0 from {{host}}:{{port}}\n",
+             user=None),
+    )),
+    Scene("license-over", Stage.expire, (
+        Look("senselock", SENSELOCK, 2, NO_KEY),
+        Look("attach-again", (*USBIP, "attach", "-r", "{host}", "-b", "1-4"), 1, "",
+             USING_PORT + "usbip: error: Attach Request for 1-4 failed - Request Failed\n\n", user=None),
+        Look("senselock-after-the-refusal", (*SENSELOCK, "-v"), 2, NO_KEY, user=None),
+    )),
+    Scene("renewed", Stage.renew, (
+        Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
+    )),
+    Scene("connection-cut", Stage.drop, (
+        Look("senselock", SENSELOCK, 2, NO_KEY),
+    )),
+    Scene("attached-again", Stage.attach, (
+        Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
+    )),
+    Scene("frozen", Stage.freeze, (
+        # The kernel still lists the key, strings included.
+        Look("kernel", ("cat", "/sys/bus/usb/devices/3-1/serial"), 0, f"{SERIAL}\n"),
+        Look("senselock", (*SENSELOCK, "--serial", SERIAL), 0, FORWARDED_KEY),
+        # As root it could open the key, and must not.
+        Look("senselock-as-root", SENSELOCK, 0, FORWARDED_KEY.replace("port 0", "port 0 from {host}:{port}"), user=None),
+        Look("usbip-list-hangs", (*USBIP, "list", "-r", "{host}"), None, "", USING_PORT, limit=3, state="gone"),
+    )),
+    Scene("frozen-and-used", Stage.use_the_key, (
+        # The program holds the key's lock in the kernel, so its strings cannot be read any more. libusb reads more than
+        # that, uninterruptibly: a check that lists the bus through it now does not even die from SIGKILL.
+        Look("kernel", ("cat", "/sys/bus/usb/devices/3-1/serial"), None, "", limit=2, state="gone"),
+        Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - the key is listed but does not answer the program that uses it: "
+             f"{FORWARDED}; see whether the forwarder hangs\n"),
+    )),
+    Scene("thawed", Stage.thaw, (
+        Look("senselock", (*SENSELOCK, "--serial", SERIAL), 0, FORWARDED_KEY),
+    )),
+)  # fmt: skip
+
+
+@dataclass
+class Played:
+    """What the evening gave: each look's outcome, and why it ended early if it did."""
+
+    words: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], Ran] = field(default_factory=dict)
+    failure: str = ""
+    report: str = ""
+
+
+@pytest.fixture(scope="module")
+def evening() -> Iterator[Played]:
+    """Play the table once. An accident ends the play; the looks taken before it keep their outcome."""
+    played = Played()
+    started = time.monotonic()
+    try:
+        with Stage(CHECKS) as stage:
+            played.words = stage.words
+            played.report = f"boot {stage.guest.boot_seconds:.1f} s ({stage.guest.hello})"
+            for scene in EVENING:
+                scene.happens(stage)
+                for look in scene.looks:
+                    played.outcomes[scene.name, look.name] = stage.look(look.command, look.user, look.limit)
+    except Exception as error:  # noqa: BLE001  whatever it is, every look that is missing fails with it
+        played.failure = f"{type(error).__name__}: {error}"
+    print(f"{played.report}, whole evening {time.monotonic() - started:.1f} s")
+    yield played
+
+
+@pytest.mark.parametrize(
+    ("scene", "look"),
+    [pytest.param(scene.name, look, id=f"{scene.name}-{look.name}") for scene in EVENING for look in scene.looks],
+)
+def test_look(evening: Played, scene: str, look: Look) -> None:
+    ran = evening.outcomes.get((scene, look.name))
+    assert ran, f"the evening did not come to this: {evening.failure}"
+    wanted = tuple(text.format(**evening.words) for text in (look.stdout, look.stderr))
+    assert (ran.exit, measured(ran.stdout), ran.stderr) == (look.exit, *wanted)
+    assert (ran.state, ran.opened) == (look.state, look.opened)
+    if look.exit is not None:
+        assert ran.seconds < TIME_LIMIT
+
+
+def measured(text: str) -> str:
+    """The text with `#` in place of a measured time."""
+    return re.sub(r"\btime=[0-9.]+s", "time=#s", text)
