@@ -95,7 +95,8 @@ class Port:
         self.state = PortState.REFUSED
         self._serve = serve
         self._closing = threading.Event()
-        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
         self._connections: set[Connection] = set()
         self._fillers: list[socket.socket] = []
         self._listener: socket.socket | None = None
@@ -151,13 +152,10 @@ class Port:
             self._connections.discard(connection)
 
     def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
-        def run() -> None:
-            work(*arguments)
-            self._threads.discard(thread)
-
-        thread = threading.Thread(target=run, daemon=True)
-        self._threads.add(thread)
-        thread.start()
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        with self._lock:
+            thread.start()
+            self._threads = [known for known in self._threads if known.is_alive()] + [thread]
 
     def _stop_listening(self) -> None:
         if self._listener:
@@ -174,7 +172,7 @@ class Port:
         self._stop_listening()
         for connection in list(self._connections):
             connection.interrupt()
-        for thread in list(self._threads):
+        for thread in self._threads:
             thread.join(5)
         self._guard.close()
 
@@ -184,12 +182,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer; a `chunked` body is sent piece by piece as it is made, any other with its length."""
+    """One HTTP answer, sent after `delay` seconds; a `chunked` body goes piece by piece as it is made, any other whole."""
 
     status: int = 200
     headers: Headers = ()
     body: Iterable[bytes] = ()
     chunked: bool = False
+    delay: float = 0.0
 
     def head(self, *framing: tuple[str, str]) -> bytes:
         """The status line and the headers, with `framing` headers at their end."""
@@ -254,6 +253,7 @@ def deliver(connection: Connection, reply: Reply, fault: Fault | None = None, pa
 
     `pace` is the time in seconds between two dripped bytes. OSError when the client is gone.
     """
+    connection.pause(reply.delay)
     if fault in BROKEN_DELIVERIES:
         BROKEN_DELIVERIES[fault](connection, reply, pace)
         return False

@@ -31,7 +31,6 @@ import json
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
@@ -151,11 +150,19 @@ class ServerState:
             "licenses": Licenses,
             "certificate": Certificate,
             "port": PortState,
+            "page": str,
             "report": Path,
+            "report_bindings": list,
             "made": datetime.fromisoformat,
             "faults": lambda faults: {path: Fault(name) for path, name in faults.items()},
         }
-        return cls(**{name: readers[name](value) if name in readers else value for name, value in facts.items()})
+        try:
+            read = {
+                name: readers.get(name, type(getattr(cls(), name)))(value) for name, value in facts.items() if value is not None
+            }
+        except (AttributeError, TypeError) as error:
+            raise ValueError(str(error)) from error
+        return cls(**read)
 
 
 # --- The request ------------------------------------------------------------------------------------------------------
@@ -216,7 +223,7 @@ def read_request(connection: Connection) -> Request | None:
         headers = http.client.parse_headers(connection.reader)
     except http.client.HTTPException as error:
         raise ValueError(str(error)) from error
-    body = connection.reader.read(int(headers.get("Content-Length") or 0))
+    body = connection.reader.read(max(int(headers.get("Content-Length") or 0), 0))
     return Request(words[0], words[1], tuple(headers.items()), body)
 
 
@@ -232,7 +239,7 @@ def _login_and_password(code: str) -> tuple[str, str] | None:
 # --- The pages --------------------------------------------------------------------------------------------------------
 
 
-def page(title: str, body: str) -> bytes:
+def html_page(title: str, body: str) -> bytes:
     """A page in the server's hand: UTF-8, CRLF, upper-case HTML."""
     text = f"<HTML>\n<HEAD><TITLE>{title}</TITLE></HEAD>\n<BODY>\n{body}\n</BODY>\n</HTML>\n"
     return text.replace("\n", "\r\n").encode("utf-8")
@@ -242,16 +249,16 @@ def license_page(binding: str) -> bytes:
     """/admin/lic: the binding line between two marks that field captures agree on."""
     line = f"</H3></CENTER><BR> Привязка:  {html.escape(binding)} <br>"
     products = "<TABLE><TR><TD>Банк документов</TD><TD>лицензия действует до 31.12.2027</TD></TR></TABLE>"
-    return page("Лицензия", f"<CENTER><H3>Регистрационный номер &quot;00_000000&quot;&nbsp;\n{line}\n{products}")
+    return html_page("Лицензия", f"<CENTER><H3>Регистрационный номер &quot;00_000000&quot;&nbsp;\n{line}\n{products}")
 
 
-LOGIN_FORM = page(
+LOGIN_FORM = html_page(
     "Вход",
     '<FORM ACTION="/users/login.asp" METHOD="POST"><H3>Авторизация</H3>\n<P>Требуется авторизация</P>\n'
     '<INPUT id="user" NAME="user"><INPUT TYPE="PASSWORD" NAME="pass"><INPUT TYPE="HIDDEN" NAME="path"></FORM>',
 )
-LOGIN_ERROR = page("Вход", "<P>Ошибка авторизации (ошибка авторизации)</P>")
-MAINTENANCE = page("Режим обслуживания", "<P>Сервер находится в режиме обслуживания</P>")
+LOGIN_ERROR = html_page("Вход", "<P>Ошибка авторизации (ошибка авторизации)</P>")
+MAINTENANCE = html_page("Режим обслуживания", "<P>Сервер находится в режиме обслуживания</P>")
 MONITOR = b"<!doctype html><html><head><title>System monitor</title></head><body>kodweb is not running</body></html>\n"
 SYSMON_METRICS = "".join(
     f'sysmon_invented_{number:03d}{{host="kodeks.example",service="kodweb"}} {number % 7}\n' for number in range(270)
@@ -261,8 +268,8 @@ SYSMON_METRICS = "".join(
 def licenses_page(licenses: Licenses) -> bytes:
     """What a user sees for whom no license is left."""
     if licenses is Licenses.TOO_MANY_USERS:
-        return page("Вход", '<SCRIPT>location.replace("/users/toomanyusers.asp")</SCRIPT>')
-    return page("Вход", "<P>Достигнуто максимальное число подключений</P>")
+        return html_page("Вход", '<SCRIPT>location.replace("/users/toomanyusers.asp")</SCRIPT>')
+    return html_page("Вход", "<P>Достигнуто максимальное число подключений</P>")
 
 
 # --- One visit --------------------------------------------------------------------------------------------------------
@@ -282,7 +289,7 @@ class Visit:
     def obstacle(self) -> Reply | None:
         """The answer of whatever stands before the page: monitor, maintenance, cookies, login, licenses."""
         if self.request.method not in ("GET", "POST"):
-            return self._html(405, page("405", "405"))
+            return self._html(405, html_page("405", "405"))
         if self.request.path.startswith("/sysmon"):
             return None if self._user() else self._node(401, b"", ("WWW-Authenticate", 'Basic realm="sysmon"'))
         if self.state.kodweb is Kodweb.DOWN:
@@ -300,9 +307,9 @@ class Visit:
     def page(self) -> Reply:
         """The page, for a visitor whom nothing stopped."""
         pages: dict[str, Callable[[], Reply]] = {
-            "/": lambda: self._html(200, page("Техэксперт", "<P>Техэксперт</P>")),
-            "/docs": lambda: self._html(200, page("Техэксперт", "<P>Документы</P>")),
-            "/admin": lambda: self._html(200, page("Администрирование", '<A HREF="/admin/lic">Лицензия</A>')),
+            "/": lambda: self._html(200, html_page("Техэксперт", "<P>Техэксперт</P>")),
+            "/docs": lambda: self._html(200, html_page("Техэксперт", "<P>Документы</P>")),
+            "/admin": lambda: self._html(200, html_page("Администрирование", '<A HREF="/admin/lic">Лицензия</A>')),
             "/admin/lic": self._license_page,
             "/users/login.asp": self._login,
             "/sysinfo/si_save_request": self._report,
@@ -311,7 +318,7 @@ class Visit:
         }
         if self.request.path.startswith("/sysmon/") and self.request.path not in pages:
             return self._node(200, MONITOR)
-        return pages.get(self.request.path, lambda: self._html(404, page("404", "404")))()
+        return pages.get(self.request.path, lambda: self._html(404, html_page("404", "404")))()
 
     # Cookies and login
 
@@ -339,7 +346,7 @@ class Visit:
     def _refusal(self) -> Reply:
         if self.state.refusal is Refusal.CHALLENGE:
             challenge = ("WWW-Authenticate", 'Basic realm="Kodeks"')
-            return Reply(401, (*self._kodeks_headers(), challenge, HTML), [page("401", "401")])
+            return Reply(401, (*self._kodeks_headers(), challenge, HTML), [html_page("401", "401")])
         return self._html(200, LOGIN_FORM if self.state.refusal is Refusal.LOGIN_PAGE else LOGIN_ERROR)
 
     def _login(self) -> Reply:
@@ -366,16 +373,16 @@ class Visit:
         """The sysinfo report in the form that field `type` asks for, made while the client waits."""
         wanted = self.request.form.get("type")
         if self.request.method != "POST" or wanted not in ("zip", "xml"):
-            return self._html(200, page("Сведения о системе", '<FORM METHOD="POST"><INPUT NAME="type"></FORM>'))
-        time.sleep(self.state.report_delay)
+            return self._html(200, html_page("Сведения о системе", '<FORM METHOD="POST"><INPUT NAME="type"></FORM>'))
         made = self.state.made or datetime.now() + timedelta(seconds=self.state.clock_offset)
         if wanted == "xml":
             media = ("Content-Type", f"text/xml; charset={self.state.report_encoding}")
-            return Reply(200, (*self._kodeks_headers(), media), self._report_xml(made), chunked=True)
+            return Reply(200, (*self._kodeks_headers(), media), self._report_xml(made), True, self.state.report_delay)
         name = reports.report_name(made, "zip")
         attachment = ("Content-Disposition", f'attachment; filename="{name}"')
         media = ("Content-Type", "application/octet-stream")
-        return Reply(200, (*self._kodeks_headers(), media, attachment), pieces(self._report_zip(made)), chunked=True)
+        archive = pieces(self._report_zip(made))
+        return Reply(200, (*self._kodeks_headers(), media, attachment), archive, True, self.state.report_delay)
 
     def _report_xml(self, made: datetime) -> Iterable[bytes]:
         state = self.state
@@ -565,7 +572,7 @@ def play(server: KodeksServer, manager: LicenseManager, path: Path | None, ended
         seen = path.read_bytes()
         try:
             state, port = read_state(path)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             print(f"{path}: {error}", file=sys.stderr, flush=True)
             continue
         server.set(state)
@@ -583,7 +590,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         state, port = read_state(options.state)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         parser.error(f"{options.state}: {error}")
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

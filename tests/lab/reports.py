@@ -434,9 +434,13 @@ def zip_of_zip(inner: bytes) -> bytes:
 
 
 def zip_of_sqlite() -> bytes:
-    """An archive whose only member begins as an SQLite database does (its file format: 16 bytes of magic first)."""
-    page = b"SQLite format 3\0" + struct.pack(">HBB", 4096, 1, 1) + bytes(4076)
-    return zip_members([(report_name(suffix="db"), [page, *([bytes(4096)] * 15)])])
+    """An archive whose only member is an empty SQLite database (one page, as "Database File Format" of SQLite has it)."""
+    sizes = (4096, 1, 1, 0, 64, 32, 32)
+    counters = (1, 1, 0, 0, 0, 4, 0, 0, 1, 0, 0, 0, 1, 3_040_001)
+    header = struct.pack(">16sH6B12I20x2I", b"SQLite format 3", *sizes, *counters)
+    leaf = struct.pack(">BHHHB", 0x0D, 0, 0, 4096, 0)
+    page = header + leaf
+    return zip_members([(report_name(suffix="db"), [page + bytes(4096 - len(page))])])
 
 
 def zip_encrypted(archive: bytes) -> bytes:
