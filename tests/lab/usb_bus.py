@@ -18,9 +18,11 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import socket
 import struct
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -56,12 +58,8 @@ CONTROLLERS = {
     "usbip": ControllerKind(
         "platform/vhci_hcd.{n}", "platform", "vhci_hcd", "USB/IP Virtual Host Controller", super_speed_hub=True
     ),
-    "usb-network-gate": ControllerKind(
-        "platform/eveusb_vhci_hcd.{n}", "platform", "eveusb_vhci_hcd", "Virtual Host Controller"
-    ),
-    "usb-redirector": ControllerKind(
-        "platform/tusb-vhci-driver.{n}", "platform", "tusb-vhci-driver", "Virtual Host Controller"
-    ),
+    "usb-network-gate": ControllerKind("platform/eveusb_vhci_hcd.{n}", "platform", "eveusb_vhci_hcd", "Virtual Host Controller"),
+    "usb-redirector": ControllerKind("platform/tusb-vhci-driver.{n}", "platform", "tusb-vhci-driver", "Virtual Host Controller"),
     "unknown": ControllerKind("platform/acme_hcd.{n}", "platform", "acme_hcd", "Acme Host Controller"),
     "driverless": ControllerKind("platform/nameless.{n}", "platform", None, "Host Controller"),
 }
@@ -76,9 +74,7 @@ class Descriptors:
     configuration: bytes
 
     @classmethod
-    def of(
-        cls, usb_id: str, device_class: int, interface: tuple[int, int, int], usb_version: int, serial: bool
-    ) -> Descriptors:
+    def of(cls, usb_id: str, device_class: int, interface: tuple[int, int, int], usb_version: int, serial: bool) -> Descriptors:
         """A device with one interface and one interrupt endpoint, with two or three strings."""
         vendor, model = (int(part, 16) for part in usb_id.split(":"))
         device = struct.pack(
@@ -133,7 +129,8 @@ class UsbBus:
         self._node_names: dict[str, str] = {}
         for directory in ("sys/bus", "sys/class", "sys/devices", "dev", "run"):
             (self.root / directory).mkdir(parents=True)
-        self._opens = OpenWatch()
+        self._resources = ExitStack()
+        self._opens = self._resources.enter_context(closing(OpenWatch()))
         if present:
             (self.sys / "bus/usb/devices").mkdir(parents=True)
             self._nodes.mkdir(parents=True)
@@ -143,14 +140,12 @@ class UsbBus:
     def __enter__(self) -> UsbBus:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
         """Remove the sandbox; called by the context manager."""
-        self._opens.close()
+        self._resources.close()
         shutil.rmtree(self.root)
 
     # ---- running a program on this bus
@@ -175,8 +170,8 @@ class UsbBus:
         """The devices whose node in /dev/bus/usb any program has opened so far, by name, in order, once each.
 
         The kernel tells (inotify), so it holds for every program and thread. A node that is absent or unreadable
-        cannot be opened and is not listed. There is no device behind a node: umockdev ends the program that opens
-        one with exit code 1 and a sentence on stderr.
+        cannot be opened and is not listed. There is no device behind a node that is `present`: umockdev ends the
+        program that opens it with exit code 1 and a sentence on stderr.
         """
         names = (self._node_names[node] for node in self._opens.files() if node in self._node_names)
         return list(dict.fromkeys(names))
@@ -218,8 +213,9 @@ class UsbBus:
     ) -> str:
         """Plug in a SenseLock key.
 
-        `serial` and `product` go to sysfs as they are, bytes included. `node` is `present`, `absent` or `unreadable`
-        (mode 0: stops everybody but root). `remote`, only with where="usbip", is the record that `usbip attach` leaves
+        `serial` and `product` go to sysfs as they are, bytes included. `node` is `present`, `absent`, `unreadable`
+        (mode 0: stops everybody but root) or `frozen` (a program that opens it hangs for ever and only SIGKILL ends
+        it, nearly what a frozen forwarder does, where not even that helps). `remote`, only with where="usbip", is the record that `usbip attach` leaves
         in /var/run/vhci_hcd: `HOST PORT BUSID`; the port is in use with or without it.
         """
         key = SenseLockKey(usb_id, "0" if serial is not None else None)
@@ -290,6 +286,8 @@ class UsbBus:
         path = self.device(name) / attribute
         path.unlink(missing_ok=True)
         os.mkfifo(path)
+        writer = os.open(path, os.O_RDWR)  # who never writes: open() succeeds, read() waits
+        self._resources.callback(os.close, writer)
 
     def vhci_port(self, number: int, port: VhciPort, remote: str | None = None) -> None:
         """Write a line of vhci_hcd's status, and with `remote` the record `HOST PORT BUSID` that usbip keeps.
@@ -407,7 +405,7 @@ class UsbBus:
         self._enter_bus(directory, "usb", ["DEVTYPE=usb_interface", product], None)
 
     def _add_node(self, name: str, bus: str, device: str, descriptors: Descriptors, node: str) -> None:
-        if node not in ("present", "absent", "unreadable"):
+        if node not in ("present", "absent", "unreadable", "frozen"):
             raise ValueError(f"node={node!r}")
         directory = self._nodes / bus
         directory.mkdir(exist_ok=True)
@@ -417,8 +415,19 @@ class UsbBus:
             return
         made = self.root / "dev/new-node"
         made.write_bytes(descriptors.device + descriptors.configuration)
-        made.chmod(0o664 if node == "present" else 0)
+        made.chmod(0 if node == "unreadable" else 0o664)
         made.rename(directory / device)  # moved in, so that making it is not an opening of it
+        if node in ("unreadable", "frozen"):
+            self._add_silent_device(f"{bus}/{device}")
+
+    def _add_silent_device(self, node: str) -> None:
+        """Let umockdev find a device behind the node, one that never answers (umockdev asks it through a socket)."""
+        address = self.root / "ioctl/dev/bus/usb" / node
+        address.parent.mkdir(parents=True, exist_ok=True)
+        listener = self._resources.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(address))
+        address.chmod(0o777)
+        listener.listen()
 
     def _drop_node(self, name: str) -> None:
         for node, owner in self._node_names.items():
