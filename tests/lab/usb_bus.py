@@ -86,6 +86,51 @@ class Descriptors:
 
 
 @dataclass(frozen=True)
+class UsbDevice:
+    """A device as it will show up in sysfs. A string that is None is not there; `children` is a hub's number of ports."""
+
+    descriptors: Descriptors
+    strings: Mapping[str, str | bytes | None]
+    speed: str = "480"
+    children: int = 0
+    node: str = "present"
+
+    def attributes(self, bus: int, number: int) -> dict[str, str]:
+        """The attributes that the kernel derives from the descriptors, in its formats (drivers/usb/core/sysfs.c)."""
+        version, device_class, subclass, protocol, packet, vendor, model, release = struct.unpack(
+            "<HBBBBHHH", self.descriptors.device[2:14]
+        )
+        return {
+            "bConfigurationValue": "1",
+            "bDeviceClass": f"{device_class:02x}",
+            "bDeviceProtocol": f"{protocol:02x}",
+            "bDeviceSubClass": f"{subclass:02x}",
+            "bMaxPacketSize0": str(packet),
+            "bMaxPower": f"{2 * self.descriptors.configuration[8]}mA",
+            "bNumConfigurations": "1",
+            "bNumInterfaces": " 1",
+            "bcdDevice": f"{release:04x}",
+            "bmAttributes": f"{self.descriptors.configuration[7]:02x}",
+            "busnum": str(bus),
+            "configuration": "",
+            "dev": f"{USB_MAJOR}:{minor(bus, number)}",
+            "devnum": str(number),
+            "idProduct": f"{model:04x}",
+            "idVendor": f"{vendor:04x}",
+            "maxchild": str(self.children),
+            "rx_lanes": "1",
+            "speed": self.speed,
+            "tx_lanes": "1",
+            "version": f"{version >> 8:2x}.{version & 0xFF:02x}",
+        }
+
+
+def minor(bus: int, number: int) -> int:
+    """The minor number of a device node: 128 for each bus."""
+    return (bus - 1) * 128 + number - 1
+
+
+@dataclass(frozen=True)
 class VhciPort:
     """One line of vhci_hcd's `status` file."""
 
@@ -215,12 +260,13 @@ class UsbBus:
 
         `serial` and `product` go to sysfs as they are, bytes included. `node` is `present`, `absent`, `unreadable`
         (mode 0: stops everybody but root) or `frozen` (a program that opens it hangs for ever and only SIGKILL ends
-        it, nearly what a frozen forwarder does, where not even that helps). `remote`, only with where="usbip", is the record that `usbip attach` leaves
-        in /var/run/vhci_hcd: `HOST PORT BUSID`; the port is in use with or without it.
+        it, nearly what a frozen forwarder does, where not even that helps). `remote`, only with where="usbip", is the
+        record that `usbip attach` leaves in /var/run/vhci_hcd: `HOST PORT BUSID`; the port is in use with or without it.
         """
         key = SenseLockKey(usb_id, "0" if serial is not None else None)
         descriptors = Descriptors(key.device_descriptor, key.configuration_descriptor)
-        name = self._plug(where, port, descriptors, serial, product, "Senselock", "12", 0, node)
+        strings = {"manufacturer": "Senselock", "product": product, "serial": serial}
+        name = self._plug(where, port, UsbDevice(descriptors, strings, speed="12", node=node))
         if where == "usbip":
             self._use_vhci_port(name, remote)
         return name
@@ -238,7 +284,8 @@ class UsbBus:
     ) -> str:
         """Plug in any other device; `interface` is its class, subclass and protocol."""
         descriptors = Descriptors.of(usb_id, 0, interface, 0x0200, serial is not None)
-        name = self._plug(where, port, descriptors, serial, product, "Acme", "480", 0, node)
+        strings = {"manufacturer": "Acme", "product": product, "serial": serial}
+        name = self._plug(where, port, UsbDevice(descriptors, strings, node=node))
         if where == "usbip":
             self._use_vhci_port(name, None)
         return name
@@ -254,7 +301,7 @@ class UsbBus:
     def add_hub(self, where: str = "local", port: str | None = None) -> str:
         """Plug in an external hub of four ports; `port="1-4.3"` is then its third."""
         descriptors = Descriptors.of("05e3:0608", HUB_CLASS, (HUB_CLASS, 0, 0), 0x0200, False)
-        return self._plug(where, port, descriptors, None, "USB2.0 Hub", "GenesysLogic", "480", 4, "present")
+        return self._plug(where, port, UsbDevice(descriptors, {"product": "USB2.0 Hub"}, children=4))
 
     def remove(self, name: str) -> None:
         """Unplug a device, and what hangs behind it, while programs run."""
@@ -303,18 +350,7 @@ class UsbBus:
 
     # ---- sysfs
 
-    def _plug(
-        self,
-        where: str,
-        port: str | None,
-        descriptors: Descriptors,
-        serial: str | bytes | None,
-        product: str | bytes,
-        manufacturer: str,
-        speed: str,
-        children: int,
-        node: str,
-    ) -> str:
+    def _plug(self, where: str, port: str | None, device: UsbDevice) -> str:
         name = port or self._free_port(where)
         bus = int(name.partition("-")[0])
         if bus not in self._buses:
@@ -328,8 +364,7 @@ class UsbBus:
             raise ValueError(f"port {name} is taken")
         if not dot:
             hub.ports.add(int(name.partition("-")[2]))
-        strings = {"manufacturer": manufacturer, "product": product, "serial": serial}
-        self._add_usb_device(directory, bus, hub.next_device, descriptors, strings, speed, children, node)
+        self._add_usb_device(directory, bus, hub.next_device, device)
         hub.next_device += 1
         return name
 
@@ -345,43 +380,33 @@ class UsbBus:
         self._buses[bus] = hub
         usb_id, version, speed = ("1d6b:0003", 0x0300, "5000") if hub.super_speed else ("1d6b:0002", 0x0200, "480")
         descriptors = Descriptors.of(usb_id, HUB_CLASS, (HUB_CLASS, 0, 0), version, True)
-        strings: dict[str, str | bytes | None] = {
+        strings = {
             "manufacturer": f"Linux 6.1.0 {model.driver or 'hcd'}",
             "product": model.product,
             "serial": hub.path.parent.name,
         }
-        self._add_usb_device(hub.path, bus, 1, descriptors, strings, speed, 8, "present")
+        self._add_usb_device(hub.path, bus, 1, UsbDevice(descriptors, strings, speed, children=8))
 
-    def _add_usb_device(
-        self,
-        directory: Path,
-        bus: int,
-        number: int,
-        descriptors: Descriptors,
-        strings: Mapping[str, str | bytes | None],
-        speed: str,
-        children: int,
-        node: str,
-    ) -> None:
+    def _add_usb_device(self, directory: Path, bus: int, number: int, device: UsbDevice) -> None:
         directory.mkdir()
-        attributes = device_attributes(bus, number, descriptors, speed, children)
-        for attribute, value in {**attributes, **strings}.items():
+        attributes = device.attributes(bus, number)
+        for attribute, value in {**attributes, **device.strings}.items():
             if value is not None:
                 line = value if isinstance(value, bytes) else value.encode()
                 (directory / attribute).write_bytes(line + b"\n")
-        (directory / "descriptors").write_bytes(descriptors.device + descriptors.configuration)
+        (directory / "descriptors").write_bytes(device.descriptors.device + device.descriptors.configuration)
         vendor, model = (int(attributes[attribute], 16) for attribute in ("idVendor", "idProduct"))
         product = f"PRODUCT={vendor:x}/{model:x}/100"
 
-        # The device first gets its interface, then its place on the bus: a program that looks now sees all or nothing.
-        self._add_interface(directory, bus, descriptors, product)
-        self._add_node(directory.name, f"{bus:03d}", f"{number:03d}", descriptors, node)
+        # The place on the bus comes last: whoever finds the device there finds it complete.
+        self._add_interface(directory, bus, device.descriptors, product)
+        self._add_node(directory.name, f"{bus:03d}", f"{number:03d}", device)
         self._enter_bus(
             directory,
             "usb",
             [
                 f"MAJOR={USB_MAJOR}",
-                f"MINOR={(bus - 1) * 128 + number - 1}",
+                f"MINOR={minor(bus, number)}",
                 f"DEVNAME=bus/usb/{bus:03d}/{number:03d}",
                 "DEVTYPE=usb_device",
                 "DRIVER=usb",
@@ -404,21 +429,22 @@ class UsbBus:
         (directory / "bAlternateSetting").write_text(" 0\n")
         self._enter_bus(directory, "usb", ["DEVTYPE=usb_interface", product], None)
 
-    def _add_node(self, name: str, bus: str, device: str, descriptors: Descriptors, node: str) -> None:
+    def _add_node(self, name: str, bus: str, number: str, device: UsbDevice) -> None:
+        node = device.node
         if node not in ("present", "absent", "unreadable", "frozen"):
             raise ValueError(f"node={node!r}")
         directory = self._nodes / bus
         directory.mkdir(exist_ok=True)
         self._opens.watch(directory)
-        self._node_names[f"{bus}/{device}"] = name
+        self._node_names[f"{bus}/{number}"] = name
         if node == "absent":
             return
         made = self.root / "dev/new-node"
-        made.write_bytes(descriptors.device + descriptors.configuration)
+        made.write_bytes(device.descriptors.device + device.descriptors.configuration)
         made.chmod(0 if node == "unreadable" else 0o664)
-        made.rename(directory / device)  # moved in, so that making it is not an opening of it
+        made.rename(directory / number)  # moved in, so that making it is not an opening of it
         if node in ("unreadable", "frozen"):
-            self._add_silent_device(f"{bus}/{device}")
+            self._add_silent_device(f"{bus}/{number}")
 
     def _add_silent_device(self, node: str) -> None:
         """Let umockdev find a device behind the node, one that never answers (umockdev asks it through a socket)."""
@@ -473,36 +499,6 @@ class UsbBus:
             new = home / "new-status"
             new.write_text("".join(f"{line}\n" for line in lines))
             new.rename(target)  # a reader sees the old status or the new one, never half of it
-
-
-def device_attributes(bus: int, number: int, descriptors: Descriptors, speed: str, children: int) -> dict[str, str]:
-    """The attributes that the kernel derives from the descriptors, in its formats (drivers/usb/core/sysfs.c)."""
-    version, device_class, subclass, protocol, packet, vendor, model, release = struct.unpack(
-        "<HBBBBHHH", descriptors.device[2:14]
-    )
-    return {
-        "bConfigurationValue": "1",
-        "bDeviceClass": f"{device_class:02x}",
-        "bDeviceProtocol": f"{protocol:02x}",
-        "bDeviceSubClass": f"{subclass:02x}",
-        "bMaxPacketSize0": str(packet),
-        "bMaxPower": f"{2 * descriptors.configuration[8]}mA",
-        "bNumConfigurations": "1",
-        "bNumInterfaces": " 1",
-        "bcdDevice": f"{release:04x}",
-        "bmAttributes": f"{descriptors.configuration[7]:02x}",
-        "busnum": str(bus),
-        "configuration": "",
-        "dev": f"{USB_MAJOR}:{(bus - 1) * 128 + number - 1}",
-        "devnum": str(number),
-        "idProduct": f"{model:04x}",
-        "idVendor": f"{vendor:04x}",
-        "maxchild": str(children),
-        "rx_lanes": "1",
-        "speed": speed,
-        "tx_lanes": "1",
-        "version": f"{version >> 8:2x}.{version & 0xFF:02x}",
-    }
 
 
 # setpriv (util-linux) gives up root for the program under test; a test run that is not root needs no prefix.

@@ -196,9 +196,7 @@ class UsbIpServer:
     def __enter__(self) -> UsbIpServer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     # ---- what happens to a forwarder
@@ -378,9 +376,7 @@ class UsbIpServerProcess:
     def __enter__(self) -> UsbIpServerProcess:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._process.kill()  # SIGKILL ends a stopped process too
         self._process.communicate()
 
