@@ -190,6 +190,18 @@ def test_a_lonely_copy_says_what_is_missing(check: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_file_cut_by_a_failed_copy_is_never_ok(check: str, tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    file = folder / f"check_{check}.py"
+    text = file.read_text()
+    file.write_text(text[: text.index("\ndef main(")])
+    outcome = run_check(check, checks=folder)
+    assert (outcome.code, outcome.text) == (
+        3,
+        f"{SERVICES[check]} UNKNOWN - ended without a verdict: the file is incomplete; install monitoring-plugins-kodeks again\n",
+    )
+
+
 def test_debians_own_packages_suffice(check: str) -> None:
     usual = run_check(check, *QUICK[check])
     debian = run_check(check, *QUICK[check], python=[DEBIAN_PYTHON, "-E", "-s"])
