@@ -1609,7 +1609,7 @@ def options() -> runtime.Options:
     group.add_argument("--utn-code", metavar="CODE=STATE", type=utn_code, action="append", default=[],
                        help="seh-utn: how to judge an exit code; repeatable")
     group = parser.add_argument_group("the machine it runs on")
-    group.add_argument("-H", "--host", metavar="HOST", type=host_name, help="must answer (usbip: is asked for its devices)")
+    group.add_argument("-H", "--hostname", metavar="HOST", type=host_name, help="must answer (usbip: is asked for its devices)")
     group.add_argument("-p", "--port", metavar="PORT", type=runtime.tcp_port, help="its TCP port (the product's)")
     group.add_argument("--process", metavar="NAME", type=words, action="append", default=[], help="must run; repeatable")
     group.add_argument("--service", metavar="NAME", type=service_name, action="append", default=[], help="must run; repeatable")
@@ -1626,8 +1626,8 @@ def refuse(values: argparse.Namespace) -> None:
     product = PRODUCTS[values.product]
     reader = product.reader or ("exit code" if values.product == "seh-utn" else "")
     wrong = {
-        "-p needs -H": values.port and not values.host,
-        f"-H needs -p: no usual port of {product.title} is known": values.host and not (values.port or product.port),
+        "-p needs -H": values.port and not values.hostname,
+        f"-H needs -p: no usual port of {product.title} is known": values.hostname and not (values.port or product.port),
         "--list-command and --list-output exclude each other": values.list_command is not None and values.list_output,
         "--no-list contradicts the other options": values.no_list
         and (values.list_command or values.list_output or values.device),
@@ -1656,9 +1656,9 @@ def request_of(values: argparse.Namespace) -> Request:
     """The request with the product's defaults; asked for nothing is a usage error."""
     product = PRODUCTS[values.product]
     source = default_source(product, values.side)
-    named = values.host or values.process or values.service or values.log or values.list_command or values.list_output
+    named = values.hostname or values.process or values.service or values.log or values.list_command or values.list_output
     wants_list = bool(values.device) or not (named or values.no_list)
-    usbip = values.product == "usbip" and not (values.list_command or values.list_output) and (wants_list or bool(values.host))
+    usbip = values.product == "usbip" and not (values.list_command or values.list_output) and (wants_list or bool(values.hostname))
     command = source.command if wants_list and not (usbip or values.list_output) else ""
     command = command if values.list_command is None else values.list_command
     by_default = wants_list and not (command or values.list_output or usbip)
@@ -1668,7 +1668,7 @@ def request_of(values: argparse.Namespace) -> Request:
         values.list_output or "",
         values.list_max_age,
         usbip,
-        values.host or "",
+        values.hostname or "",
         values.port or product.port or 0,
         tuple(dict.fromkeys(values.process or ([source.process] if by_default and source.process else []))),
         tuple(dict.fromkeys(values.service or ([source.service] if by_default and source.service else []))),
