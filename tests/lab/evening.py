@@ -151,7 +151,7 @@ class Evening:
         ends = date.today() + timedelta(days=scene.license_days)
         text = (
             f"[check_senselock]\nlocation = forwarded\n"
-            f"[check_usb_redirector]\nproduct = usb-redirector\nlist-command = {self.list_tool} -list\ndevice = {KEY}\n"
+            f"[check_usb_redirector]\nproduct = usb-redirector\nprocess = usbclntd\nlist-command = {self.list_tool} -list\ndevice = {KEY}\n"
             f"hostname = 127.0.0.1\nport = {self.forwarder_port}\nlicense-expires = {ends.isoformat()}\n"
             f"[check_kodeks_xml]\nhostname = {self.kodeks.host}\nport = {self.kodeks.port}\nsource = page\n"
             f"logname = {USER}\npassword = {PASSWORD}\n"
