@@ -22,7 +22,9 @@ from kernel.stage import SERIAL, Stage
 pytestmark = pytest.mark.xdist_group("kernel")  # one worker, one boot
 
 SENSELOCK = ("python3", "/checks/check_senselock.py")
-REDIRECTOR = ("python3", "/checks/check_usb_redirector.py", "--product", "usbip", "-H", "{host}", "-p", "{port}")
+# The forwarder as seen from the machine that Kodeks runs on: once with its address, once without.
+HERE = ("python3", "/checks/check_usb_redirector.py", "--product", "usbip", "--device", "1bc0:0051")
+REDIRECTOR = (*HERE, "-H", "{host}", "-p", "{port}")
 USBIP = ("usbip", "--tcp-port", "{port}")
 TIME_LIMIT = 10  # seconds, the default of the plugins' -t
 
@@ -58,17 +60,33 @@ class Scene:
 FORWARDED = "1bc0:0051 at 3-1, forwarded over USB/IP, vhci_hcd port 0"
 NO_KEY = "SENSELOCK CRITICAL - no SenseLock key among 0 USB devices | keys=0;;1:;0 forwarded=0;;;0\n"
 FORWARDED_KEY = f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} | keys=1;;1:;0 forwarded=1;;;0\n"
+OFFERED = "USB_REDIRECTOR OK - key 1bc0:0051 is offered by the forwarder | devices=1;;;0 time=#s;;;0\n"
+ATTACHED = "USB_REDIRECTOR OK - key 1bc0:0051 is attached here | devices=1;;;0 time=#s;;;0\n"
+NOT_ATTACHED = "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0) | devices=0;;;0\n"
+SILENT = (
+    "USB_REDIRECTOR CRITICAL - forwarder does not answer at {host}:{port} (it takes the connection and says nothing: frozen?);"
+    " 1bc0:0051 is still listed here, as a frozen forwarder leaves it | devices=1;;;0\n"
+)
+# Only root may read which server a key comes from, so nobody else can ask that server whether it still answers.
+NOT_ASKED = (
+    "USB_REDIRECTOR UNKNOWN - who serves vhci_hcd port 0 is noted for root alone, so nobody was asked whether the forwarder"
+    " still answers: give it with -H | devices=1;;;0\n"
+)
 USING_PORT = 'usbip: info: using port {port} ("{port}")\n'
 
 EVENING = (
     Scene("no-usb-bus", Stage.wait_for_network, (
         Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - no SenseLock key: no USB bus is visible here"
              " (a container, or a machine without a USB controller) | keys=0;;1:;0 forwarded=0;;;0\n"),
+        Look("redirector", HERE, 2, "USB_REDIRECTOR CRITICAL - nothing is attached here: vhci_hcd is not loaded,"
+             " run modprobe vhci_hcd, then usbip attach\n"),
     )),
     Scene("no-key", Stage.load_usb, (
         # Eighteen root hubs, and none of them counts as a device.
         Look("root-hubs", ("sh", "-c", "ls -d /sys/bus/usb/devices/usb* | wc -l"), 0, "18\n"),
         Look("senselock", SENSELOCK, 2, NO_KEY),
+        Look("redirector", REDIRECTOR, 0, OFFERED),
+        Look("redirector-here", HERE, 2, NOT_ATTACHED),
     )),
     Scene("local-key", Stage.plug_local_key, (
         Look("senselock", (*SENSELOCK, "--location", "local", "-v"), 0,
@@ -93,18 +111,29 @@ EVENING = (
              f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} from {{host}}:{{port}} | keys=1;;1:;0 forwarded=1;;;0\n"
              f"key 1bc0:0051 Elite5 at 3-1: serial {SERIAL}, forwarded over USB/IP, vhci_hcd port 0 from {{host}}:{{port}}\n",
              user=None),
+        Look("redirector", (*REDIRECTOR, "-v"), 0, ATTACHED + "ok: key 1bc0:0051 is attached here\n"
+             "device 1bc0:0051 at 3-1, vhci_hcd port 0: attached here\n"),
+        Look("redirector-here", HERE, 3, NOT_ASKED),
+        Look("redirector-here-as-root", HERE, 0, ATTACHED, user=None),
+        Look("redirector-by-its-tool", (*HERE, "--list-command", "usbip port"), 0, ATTACHED, user=None),
     )),
     Scene("license-over", Stage.expire, (
         Look("senselock", SENSELOCK, 2, NO_KEY),
+        Look("redirector", REDIRECTOR, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is neither offered by the forwarder"
+             " nor attached here (devices listed: 0) | devices=0;;;0 time=#s;;;0\n"),
         Look("attach-again", (*USBIP, "attach", "-r", "{host}", "-b", "1-4"), 1, "",
              USING_PORT + "usbip: error: Attach Request for 1-4 failed - Request Failed\n\n", user=None),
         Look("senselock-after-the-refusal", (*SENSELOCK, "-v"), 2, NO_KEY, user=None),
     )),
     Scene("renewed", Stage.renew, (
         Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
+        Look("redirector", REDIRECTOR, 0, ATTACHED),
     )),
     Scene("connection-cut", Stage.drop, (
         Look("senselock", SENSELOCK, 2, NO_KEY),
+        # The forwarder is well and offers the key again; that this machine has lost it is the finding of the other two.
+        Look("redirector", REDIRECTOR, 0, OFFERED),
+        Look("redirector-here", HERE, 2, NOT_ATTACHED),
     )),
     Scene("attached-again", Stage.attach, (
         Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
@@ -115,6 +144,9 @@ EVENING = (
         Look("senselock", (*SENSELOCK, "--serial", SERIAL), 0, FORWARDED_KEY),
         # As root it could open the key, and must not.
         Look("senselock-as-root", SENSELOCK, 0, FORWARDED_KEY.replace("port 0", "port 0 from {host}:{port}"), user=None),
+        Look("redirector", REDIRECTOR, 2, SILENT),
+        Look("redirector-here", HERE, 3, NOT_ASKED),
+        Look("redirector-here-as-root", (*HERE, "-t", "6"), 2, SILENT, user=None),
         Look("usbip-list-hangs", (*USBIP, "list", "-r", "{host}"), None, "", USING_PORT, limit=3, state="gone"),
     )),
     Scene("frozen-and-used", Stage.use_the_key, (
@@ -123,9 +155,13 @@ EVENING = (
         Look("kernel", ("cat", "/sys/bus/usb/devices/3-1/serial"), None, "", limit=2, state="gone"),
         Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - the key is listed but does not answer the program that uses it: "
              f"{FORWARDED}; see whether the forwarder hangs\n"),
+        Look("redirector", (*REDIRECTOR, "-t", "6"), 2, SILENT),
+        Look("redirector-by-its-tool", (*HERE, "-t", "6", "--list-command", "usbip port"), 3,
+             "USB_REDIRECTOR UNKNOWN - list command usbip port did not end within # s; if its daemon is frozen, --process tells\n"),
     )),
     Scene("thawed", Stage.thaw, (
         Look("senselock", (*SENSELOCK, "--serial", SERIAL), 0, FORWARDED_KEY),
+        Look("redirector", REDIRECTOR, 0, ATTACHED),
     )),
 )  # fmt: skip
 
@@ -175,4 +211,4 @@ def test_look(evening: Played, scene: str, look: Look) -> None:
 
 def measured(text: str) -> str:
     """The text with `#` in place of a measured time."""
-    return re.sub(r"\btime=[0-9.]+s", "time=#s", text)
+    return re.sub(r"(\btime=|within )[0-9.]+( ?s)\b", r"\1#\2", text)
