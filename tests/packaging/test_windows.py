@@ -1,0 +1,185 @@
+"""Windows, as far as it can be tried without Windows.
+
+The real thing was not run. Three stand-ins: the type checker with the standard library as Windows has it, this
+machine's Python disguised as Windows (lab/faked_windows.py), and the code pages of Russian Windows on stdout.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lab.faked_windows import POSIX_MODULES
+from lab.run_check import CHECKS, ROOT, Outcome, run_check, run_process
+
+DISGUISE = str(ROOT / "tests/lab/faked_windows.py")
+MODULES = sorted(path.stem for path in CHECKS.glob("*.py"))
+# Behind hasattr(signal, "setitimer") and hasattr(os, "killpg"), which the type checker does not connect with them.
+GUARDED = {'Module has no attribute "ITIMER_REAL"', 'Module has no attribute "SIGKILL"; maybe "SIGILL"?'}
+
+
+def as_windows(program: Path, *arguments: str, env: dict[str, str] | None = None, stdin: bytes | None = None) -> Outcome:
+    """Run a program in disguise."""
+    return run_process([sys.executable, DISGUISE, str(program), *arguments], env=env, stdin=stdin)
+
+
+def judged(outcome: Outcome) -> tuple[int, str]:
+    assert outcome.breaches() == [], outcome.text + outcome.stderr.decode()
+    return outcome.code, outcome.text
+
+
+# --- Nothing that only POSIX has ------------------------------------------------------------------------------
+
+
+def test_the_type_checker_finds_no_posix_call(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--platform", "win32", "--cache-dir", tmp_path, "--no-error-summary", *map(str, CHECKS.glob("*.py"))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    found = {re.sub(r"^.*error: |  \[[\w-]+\]$", "", line) for line in done.stdout.splitlines() if "Module has no attribute" in line}
+    assert found == GUARDED
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_posix_module_is_imported_anywhere(module: str) -> None:
+    names = set()
+    for node in ast.walk(ast.parse((CHECKS / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    assert names & set(POSIX_MODULES) == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_can_be_imported(module: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"import sys\nsys.path.insert(0, {str(CHECKS)!r})\nimport {module}\nprint({module}.__name__)\n")
+    outcome = as_windows(program)
+    assert (outcome.code, outcome.text, outcome.stderr) == (0, f"{module}\n", b"")
+
+
+def test_the_disguise_holds(tmp_path: Path) -> None:
+    """Without this, the tests here could all pass on plain Linux."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys\n"
+        "assert (os.name, sys.platform) == ('nt', 'win32')\n"
+        "assert not any(hasattr(os, name) for name in ('killpg', 'fork', 'setsid', 'geteuid', 'O_NONBLOCK'))\n"
+        "assert not any(hasattr(signal, name) for name in ('SIGALRM', 'SIGKILL', 'setitimer'))\n"
+        "try:\n    import fcntl\nexcept ImportError:\n    print('disguised')\n"
+    )
+    assert as_windows(program).text == "disguised\n"
+
+
+# --- The contract without POSIX -------------------------------------------------------------------------------
+
+
+def test_version_and_help(check: str) -> None:
+    for option in ("-V", "-h"):
+        usual = run_process([sys.executable, str(CHECKS / f"{check}.py"), option])
+        outcome = as_windows(CHECKS / f"{check}.py", option)
+        assert (outcome.code, outcome.stdout, outcome.stderr) == (3, usual.stdout, b"")
+
+
+WAITS = {
+    "a library that does not load": "import time\ntime.sleep(30)",
+    "a busy loop": "while True:\n    pass",
+    "an except that swallows all": "import time\nwhile True:\n    try:\n        time.sleep(30)\n    except BaseException:\n        pass",
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_the_deadline_holds_without_an_alarm_signal(check: str, wait: str, tmp_path: Path) -> None:
+    (tmp_path / "nagiosplugin.py").write_text(wait)
+    outcome = as_windows(CHECKS / f"{check}.py", "-t", "0.6:critical", env={"PYTHONPATH": str(tmp_path)})
+    service = check.partition("_")[2].upper()
+    assert judged(outcome) == (2, f"{service} CRITICAL - timed out after 0.6 s while starting\n")
+    assert outcome.seconds < 0.6 + 0.9  # the disguise itself takes a moment
+
+
+def running(tmp_path: Path, lines: str) -> Outcome:
+    """What a small program says that uses plugin_runtime in disguise."""
+    program = tmp_path / "program.py"
+    program.write_text(f"import sys\nsys.path.insert(0, {str(CHECKS)!r})\nimport plugin_runtime as runtime\n{lines}")
+    return as_windows(program)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["sleep", "30"], "(b'', None, 'did not end within 0.3 s')"),
+        (["yes"], "None, 'printed more than 100 bytes')"),
+        (["echo", "hello"], "(b'hello\\n', 0, '')"),
+        (["no-such-program"], "(b'', None, 'does not exist')"),
+        (["sh", "-c", "exit 7"], "(b'', 7, '')"),
+    ],
+    ids=["hangs", "floods", "ends", "absent", "fails"],
+)
+def test_child_processes_without_process_groups(command: list[str], said: str, tmp_path: Path) -> None:
+    outcome = running(tmp_path, f"print(tuple(runtime.run_command({command!r}, 0.3, 100)))")
+    assert (outcome.code, outcome.stderr) == (0, b"")
+    assert outcome.text.strip().endswith(said)
+    assert outcome.seconds < 2
+
+
+def test_the_deadline_ends_a_hanging_child_too(tmp_path: Path) -> None:
+    outcome = running(
+        tmp_path,
+        "sys.argv[1:] = ['-t', '0.5']\n"
+        "runtime.begin('TRIAL', '__main__')\n"
+        f"child = ['sh', '-c', 'echo $$ > {tmp_path}/pid; exec sleep 30']\n"
+        "import subprocess\n"
+        "runtime._process.children.add(subprocess.Popen(child))\n"
+        "import time\ntime.sleep(30)\n",
+    )
+    assert judged(outcome) == (3, "TRIAL UNKNOWN - timed out after 0.5 s while starting\n")
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def test_a_password_file_is_read(tmp_path: Path) -> None:
+    """Windows has no rights of others in st_mode to refuse a file by; it must not be refused for them."""
+    secret = tmp_path / "password"
+    secret.write_text("hunter22\n")
+    secret.chmod(0o666)
+    outcome = running(tmp_path, f"print(repr(runtime.read_private({str(secret)!r}, '--password-file')))")
+    assert (outcome.code, outcome.text) == (0, "'hunter22\\n'\n")
+
+
+def test_a_check_runs_to_its_verdict(tmp_path: Path) -> None:
+    outcome = as_windows(CHECKS / "check_usb_redirector.py", "--product", "generic", "--license-expires", "perpetual")
+    usual = run_check("usb_redirector", "--product", "generic", "--license-expires", "perpetual")
+    assert judged(outcome) == (usual.code, usual.text)
+    assert outcome.code == 0
+
+
+# --- Code pages -----------------------------------------------------------------------------------------------
+
+SECTION = "Ключ №5 — ☂"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("cp866", "Ключ №5 \\u2014 \\u2602"),  # the console of Russian Windows
+        ("cp1251", "Ключ №5 — \\u2602"),  # its pipes and files
+        ("cp437", "\\u041a\\u043b\\u044e\\u0447 \\u21165 \\u2014 \\u2602"),  # the console of Western Windows
+        ("utf-8", SECTION),  # python -X utf8
+        ("utf-16", SECTION),  # no code page of a console; the line stays readable as ASCII
+    ],
+)
+def test_no_code_page_stops_a_verdict(encoding: str, shown: str, tmp_path: Path) -> None:
+    ini = tmp_path / "kodeks.ini"
+    ini.write_text("[other]\n")
+    outcome = as_windows(CHECKS / "check_usb_redirector.py", "--extra-opts", f"{SECTION}@{ini}", env={"PYTHONIOENCODING": encoding})
+    expected = f"USB_REDIRECTOR UNKNOWN - --extra-opts: no section [{shown}] in {ini}\n"
+    assert (outcome.code, outcome.stderr) == (3, b"")
+    assert outcome.stdout.decode("utf-8" if encoding == "utf-16" else encoding) == expected
