@@ -9,13 +9,16 @@ The first link of the chain that keeps a Kodeks/Techexpert server licensed. Fact
   Linux client uses it too), `eveusb_vhci_hcd` is USB Network Gate, `tusb-vhci-driver` is USB Redirector. A key that
   a hypervisor passes through looks like one in a local port;
 * a device on a virtual controller must never be opened: behind a frozen forwarder that hangs for ever (measured).
-  Strings therefore come from sysfs alone, and nothing is opened anywhere.
+  Strings therefore come from sysfs alone, and nothing is opened anywhere;
+* once a program (Kodeks itself) waits for such a key, even listing the bus through libusb hangs, beyond the reach of
+  SIGKILL (measured on Linux 6.1). The kernel is asked first whether a device is in that state.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -157,7 +160,7 @@ def counted(number: int, thing: str) -> str:
 # --- The collector: the only I/O ------------------------------------------------------------------------------
 
 
-STRING_LIMIT = 1.0  # seconds for one string attribute, see runtime.read_attribute_within
+LOCK_LIMIT = 1.0  # seconds for which a healthy device may be locked, see runtime.read_attributes_within
 
 
 def look_at_bus(wanted: Iterable[tuple[int, int]], strings: Sequence[str]) -> Bus:
@@ -167,12 +170,48 @@ def look_at_bus(wanted: Iterable[tuple[int, int]], strings: Sequence[str]) -> Bu
     a device that hangs.
     """
     table = frozenset(wanted)
-    listed = _list_devices()
-    found = [(item.idVendor, item.idProduct, _name(item)) for item in listed if item.idVendor != ROOT_HUB_VENDOR]
+    _refuse_to_hang(table)
+    items = _list_devices()
+    found = [(item.idVendor, item.idProduct, _name(item)) for item in items if item.idVendor != ROOT_HUB_VENDOR]
     found.sort(key=lambda item: _place(item[2]))
     ports = (runtime.vhci_ports() or []) if found else []
     devices = tuple(_complete(vendor, product, name, ports, strings) for vendor, product, name in found)
-    return Bus(bool(listed), devices, tuple(item for item in devices if (item.vendor, item.product) in table))
+    return Bus(bool(items), devices, tuple(item for item in devices if (item.vendor, item.product) in table))
+
+
+def _refuse_to_hang(table: frozenset[tuple[int, int]]) -> None:
+    """A Problem, before libusb is asked, when a program waits inside the kernel for a device that does not answer.
+
+    That program holds the device's lock. libusb reads every device's `uevent`, which on Linux 6.1 waits for the lock
+    uninterruptibly: no watchdog and no SIGKILL ends such a process. `bConfigurationValue` waits for the same lock, but
+    a thread that waits there ends with its process. Ids and location are readable without the lock.
+    """
+    try:
+        names = [name for name in os.listdir(runtime.USB_DEVICES) if name[:1].isdigit() and ":" not in name]
+    except OSError:
+        return  # another system, or no USB here
+    runtime.doing("asking whether the USB devices answer")
+    attributes = [f"{runtime.USB_DEVICES}/{name}/bConfigurationValue" for name in names]
+    attributes = [attribute for attribute in attributes if os.path.exists(attribute)]
+    answers = runtime.read_attributes_within(attributes, LOCK_LIMIT)
+    silent = [attribute.split("/")[-2] for attribute in attributes if attribute not in answers]
+    stuck = [name for name in silent if os.path.isdir(f"{runtime.USB_DEVICES}/{name}")]  # not just unplugged
+    if not stuck:
+        return
+    ports = runtime.vhci_ports() or []
+    devices = [_complete(*_ids(name), name, ports, ()) for name in sorted(stuck, key=_place)]
+    keys = [device for device in devices if (device.vendor, device.product) in table]
+    if keys:
+        sentence = f"the key is listed but does not answer the program that uses it: {listed(keys)}"
+        raise runtime.Problem(f"{sentence}; see whether the forwarder hangs", runtime.CRITICAL)
+    raise runtime.Problem(f"the USB bus cannot be listed: a device does not answer the program that uses it: {listed(devices)}")
+
+
+def _ids(name: str) -> tuple[int, int]:
+    """Vendor and product from sysfs, 0 for what is no number: such a device is no key."""
+    texts = [runtime.read_attribute(f"{runtime.USB_DEVICES}/{name}/{attribute}") or "" for attribute in ("idVendor", "idProduct")]
+    vendor, product = (int(text, 16) if re.fullmatch("[0-9a-f]{4}", text) else 0 for text in texts)
+    return vendor, product
 
 
 def _list_devices() -> list[Any]:
@@ -235,7 +274,8 @@ def _string(folder: str, attribute: str) -> str | None:
     runtime.doing(f"reading the {attribute} of the USB device at {os.path.basename(folder)}")
     if not os.path.exists(f"{folder}/{attribute}"):
         return ""  # the device has no such string
-    text = runtime.read_attribute_within(f"{folder}/{attribute}", STRING_LIMIT)
+    path = f"{folder}/{attribute}"
+    text = runtime.read_attributes_within([path], LOCK_LIMIT).get(path)
     return None if text is None else runtime.clean(text, 80)
 
 

@@ -577,22 +577,26 @@ def read_attribute(path: str) -> str | None:
         return None
 
 
-def read_attribute_within(path: str, seconds: float) -> str | None:
-    """Like read_attribute, but given up after `seconds`.
+def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, str | None]:
+    """read_attribute for several files at once, given up after `seconds` together: what did not answer is left out.
 
-    The kernel's `serial` and `product` wait for the device's lock, which a process that hangs on a frozen forwarder
-    holds (drivers/usb/core/sysfs.c); that wait would otherwise be ours.
+    Attributes such as `serial`, `product` and `bConfigurationValue` wait for the device's lock, which a program that
+    waits for a frozen forwarder holds (drivers/usb/core/sysfs.c); that wait would otherwise be ours.
     """
-    answers: list[str | None] = []
-    done = _thread.allocate_lock()
-    done.acquire()
+    answers: dict[str, str | None] = {}
+    locks = [_thread.allocate_lock() for _ in paths]
 
-    def read() -> None:
-        answers.append(read_attribute(path))
-        done.release()
+    def read(path: str, lock: _thread.LockType) -> None:
+        answers[path] = read_attribute(path)
+        lock.release()
 
-    _thread.start_new_thread(read, ())
-    return answers[0] if done.acquire(True, seconds) else None
+    for path, lock in zip(paths, locks):
+        lock.acquire()
+        _thread.start_new_thread(read, (path, lock))
+    deadline = time.monotonic() + seconds
+    for lock in locks:
+        lock.acquire(True, max(0.0, deadline - time.monotonic()))
+    return dict(answers)
 
 
 # --- Options --------------------------------------------------------------------------------------------------
