@@ -237,6 +237,7 @@ def _take_over(service: str) -> None:
         return
     _process.armed, _process.service = True, service
     gc.disable()  # the imports of a short process leave nothing to collect, and looking costs 3 of 40 ms
+    _spare_unused_parts()
     _fill_standard_descriptors()
     sys.excepthook = _uncaught
     atexit.register(_fell_silent)
@@ -247,6 +248,17 @@ def _take_over(service: str) -> None:
         if number is not None:
             signal.signal(number, handler)
     _set_alarm()
+
+
+def _spare_unused_parts() -> None:
+    """Keep nagiosplugin from importing what no check uses: its Cookie and LogTail, and its Runtime, which this module
+    replaces. With them come tempfile, random, json and more: 5 of the 40 ms of a run (measured with 1.3.2 and 1.4.0).
+    """
+    module = type(sys)
+    for name in ("cookie", "logtail", "runtime"):
+        empty = module(f"nagiosplugin.{name}")
+        empty.__dict__["__getattr__"] = lambda attribute: None  # whatever the package wants to re-export
+        sys.modules.setdefault(empty.__name__, empty)
 
 
 def _fill_standard_descriptors() -> None:
