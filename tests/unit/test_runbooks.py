@@ -1,0 +1,476 @@
+"""The runbooks are true: two languages alike, links that lead somewhere, a page for every alert, and real output only.
+
+A fenced block `console scene="NAME"` holds commands (`$ ...`) and what they print. Each is run again in the world of
+that name (lab.evening's scenes and the ones below) and compared, so that no page can drift from the plugins. The pages
+use invented names, the lab has loopback ports; `Machine` translates in both directions. The rest that differs from run
+to run, durations and process ids, is made equal on both sides.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import check_kodeks_xml
+import pytest
+import yaml
+from lab import reports
+from lab.evening import KEY, SCENES, Evening
+from lab.faults import PortState
+from lab.forwarder_tools import sample
+from lab.kodeks_server import PASSWORD, USER, Kodweb, Licenses
+from lab.run_check import CHECKS, ROOT, command, run_process
+from lab.usb_bus import UsbBus
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+TEMPLATES = ROOT / "templates"
+RUNBOOKS = TEMPLATES / "runbooks"
+LANGUAGES = ("en", "ru")
+ALERTS = (
+    "KodeksUnreachable",
+    "KodeksXmlSensLockStatus",
+    "LicmanTcpStatus",
+    "MonitoringBroken",
+    "SenseLockKeyStatus",
+    "SmartXMLfileIsToOld",
+    "UsbForwarderLicenseExpiring",
+    "UsbForwarderStatus",
+)
+HEADINGS = {
+    "What it means": "Что это значит",
+    "What users notice": "Что замечают пользователи",
+    "Three questions, in this order": "Три вопроса, именно в таком порядке",
+    "What to do": "Что делать",
+    "How to prevent it": "Как не допустить повторения",
+    "Error codes": "Коды ошибок",
+}
+QUESTIONS = {
+    "en": [
+        "1. Where is the key really?",
+        "2. Is it forwarded, by what, licensed until when?",
+        "3. Does the license manager have it?",
+    ],
+    "ru": [
+        "1. Где ключ на самом деле?",
+        "2. Проброшен ли он, чем и до какого числа лицензия?",
+        "3. Есть ли он у менеджера лицензий?",
+    ],
+}
+QUOTING_TABLE = ("The line says", "В строке написано")
+"""The first heading of a table whose first column quotes parts of plugin sentences."""
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+class Heading(NamedTuple):
+    """A heading: 1 to 6, and its text."""
+
+    level: int
+    text: str
+
+
+class Page:
+    """A Markdown file, read by a Markdown parser."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = path.read_text("utf-8")
+        self._tokens = MarkdownIt("commonmark").enable("table").parse(self.text)
+
+    def __repr__(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
+    @property
+    def headings(self) -> list[Heading]:
+        """The headings in their order."""
+        pairs = zip(self._tokens, self._tokens[1:])
+        return [Heading(int(start.tag[1]), inline.content) for start, inline in pairs if start.type == "heading_open"]
+
+    @property
+    def anchors(self) -> set[str]:
+        """What a link may name behind "#", as GitHub and GitLab make it of a heading."""
+        return {re.sub(r"[^\w\- ]", "", heading.text.lower()).replace(" ", "-") for heading in self.headings}
+
+    @property
+    def links(self) -> list[str]:
+        """The targets of links and images."""
+        children = [child for token in self._tokens for child in token.children or ()]
+        targets = [child.attrGet("href") or child.attrGet("src") for child in children]
+        return [str(target) for target in targets if target]
+
+    @property
+    def fences(self) -> list[Token]:
+        """The fenced blocks."""
+        return [token for token in self._tokens if token.type in ("fence", "code_block")]
+
+    @property
+    def tables(self) -> list[list[list[str]]]:
+        """The tables as rows of cells, the head first, cells in Markdown."""
+        tables: list[list[list[str]]] = []
+        for token, inside in zip(self._tokens, self._tokens[1:]):
+            if token.type == "table_open":
+                tables.append([])
+            elif token.type == "tr_open":
+                tables[-1].append([])
+            elif token.type in ("th_open", "td_open"):
+                tables[-1][-1].append(inside.content)
+        return tables
+
+
+@cache
+def page(language: str, alert: str) -> Page:
+    """One page."""
+    return Page(RUNBOOKS / language / f"{alert}.md")
+
+
+def pages() -> list[Page]:
+    """Every page there is, whatever its name, and the index."""
+    return [Page(path) for path in sorted(RUNBOOKS.rglob("*.md"))]
+
+
+# --- What is quoted ---------------------------------------------------------------------------------------------------
+
+
+class Quote(NamedTuple):
+    """A command on a page and the output that stands below it."""
+
+    page: str
+    scene: str
+    command: str
+    output: str
+
+
+def quotes_of(source: Page) -> Iterator[Quote]:
+    """The commands of a page's scenes; a fence without a scene holds nothing that a test could run."""
+    for fence in source.fences:
+        scene = re.fullmatch(r'console scene="([^"]+)"', fence.info)
+        if scene:
+            parts = re.split(r"^\$ ", fence.content, flags=re.MULTILINE)
+            assert parts[0] == "" and len(parts) > 1, f"{source}: a scene begins with a command: {fence.content}"
+            for part in parts[1:]:
+                line, _, output = part.partition("\n")
+                yield Quote(str(source), scene[1], line, output)
+
+
+QUOTES = [quote for source in pages() for quote in quotes_of(source)]
+
+
+# --- The world of the pages -------------------------------------------------------------------------------------------
+
+
+class Machine:
+    """The machine on which the pages' commands are run: the evening's, with the names that the pages use."""
+
+    def __init__(self, evening: Evening) -> None:
+        self.evening = evening
+        self.env = {**evening.env, "PATH": f"{evening.folder}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        self.checks = CHECKS
+        self.python = [sys.executable]
+        self.files = {"/etc/kodeks.pw": self._password()}
+        self.services = (
+            ("kodeks.example", 8080, evening.kodeks.port),
+            ("10.0.0.8", 8888, evening.license_manager.port),
+            ("192.0.2.20", 32032, evening.forwarder_port),
+        )
+
+    def _password(self) -> Path:
+        file = self.evening.folder / "kodeks.pw"
+        file.touch(mode=0o600)
+        file.write_text(PASSWORD, encoding="utf-8")
+        return file
+
+    def run(self, shown: str) -> str:
+        """What a command of a page prints, in the names of the pages."""
+        words = shlex.split(shown)
+        day = words[words.index("--license-expires") + 1] if "--license-expires" in words else ""
+        outcome = run_process(self._argv(words, day), env=self.env)
+        text = (outcome.stdout + outcome.stderr).decode("utf-8")
+        for host, port, real in self.services:
+            text = re.sub(rf"127\.0\.0\.1(:| port | and port ){real}\b", rf"{host}\g<1>{port}", text)
+        for shown_path, path in self.files.items():
+            text = text.replace(str(path), shown_path)
+        return text.replace(self.evening.license_ends().isoformat(), day) if day else text
+
+    def _argv(self, words: Sequence[str], day: str) -> list[str]:
+        real = {shown: str(path) for shown, path in self.files.items()}
+        for host, port, number in self.services:
+            real |= {host: "127.0.0.1", str(port): str(number)}
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+            real[day] = self.evening.license_ends().isoformat()
+        arguments = [real.get(word, word) for word in words[1:]]
+        check = re.fullmatch(r"\./check_(\w+)\.py", words[0])
+        if check:
+            return command(check[1], *arguments, python=self.python, checks=self.checks)
+        if words[0] == "../check_tcp":
+            return ["/usr/lib/nagios/plugins/check_tcp", *arguments]
+        assert words[0] in ("usbclnt", "lsusb"), f"no page may quote {words[0]}: nobody runs it here"
+        return [words[0], *arguments]
+
+
+def a_copy_without_the_runtime(machine: Machine) -> None:
+    machine.checks = machine.evening.folder / "copy"
+    machine.checks.mkdir()
+    (machine.checks / "check_senselock.py").write_bytes((CHECKS / "check_senselock.py").read_bytes())
+
+
+def no_usb_bus(machine: Machine, stack: ExitStack) -> None:
+    machine.env |= stack.enter_context(UsbBus(present=False)).env()
+
+
+def stored_report(machine: Machine, hours: float, shown: str) -> None:
+    """A report that the server made so long ago; `shown` is the day that its name has on the pages."""
+    made = datetime.now() - timedelta(hours=hours)
+    file = machine.evening.folder / f"report_00_000000_{made:%Y%m%d_%H%M}.zip"
+    file.write_bytes(reports.zip_report(reports.report(size=20_000, made=made), made=made))
+    machine.files[f"/srv/kodeks/report_00_000000_{shown}_0210.zip"] = file
+
+
+def set_kodeks(**changes: Any) -> Callable[[Machine, ExitStack], None]:
+    """A world in which only the Kodeks server has changed."""
+    return lambda machine, stack: machine.evening.kodeks.set(**changes)
+
+
+def set_list(name: str) -> Callable[[Machine, ExitStack], None]:
+    """A world in which the forwarder's tool prints another sample."""
+
+    def change(machine: Machine, stack: ExitStack) -> None:
+        machine.evening.tools.prints("usbclnt", sample(name))
+
+    return change
+
+
+WORLDS: dict[str, Callable[[Machine, ExitStack], Any]] = {
+    **{name: lambda machine, stack, name=name: machine.evening.play(name) for name in SCENES},  # type: ignore[misc]
+    "license manager down": lambda machine, stack: machine.evening.license_manager_down(),
+    "forwarder's daemon down": set_list("usb-redirector-daemon-down.txt"),
+    "forwarder's server away": set_list("usbclnt-list-key-server-disconnected-constructed.txt"),
+    "Kodeks down": set_kodeks(port=PortState.REFUSED),
+    "something else answers": set_kodeks(kodweb=Kodweb.DOWN),
+    "maintenance": set_kodeks(kodweb=Kodweb.MAINTENANCE),
+    "login refused": set_kodeks(users={USER: "another password"}),
+    "no free user license": set_kodeks(licenses=Licenses.TOO_MANY_USERS),
+    "key in a local port": lambda machine, stack: (machine.evening.play("key pulled"), machine.evening.bus.add_key(where="local")),
+    "no USB bus": no_usb_bus,
+    "half a copy": lambda machine, stack: a_copy_without_the_runtime(machine),
+    "library missing": lambda machine, stack: machine.python.append("-S"),
+    "report 54 hours old": lambda machine, stack: stored_report(machine, 54, "20261121"),
+    "report 6 hours old": lambda machine, stack: stored_report(machine, 6, "20261123"),
+}
+"""What is done to a world in which all is well."""
+
+
+class World:
+    """A world, from `with` to the end of its block."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+
+    def __enter__(self) -> Machine:
+        self._stack = ExitStack()
+        machine = Machine(self._stack.enter_context(Evening(self.folder / "evening")))
+        WORLDS[self.name](machine, self._stack)
+        return machine
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+
+def comparable(output: str) -> str:
+    """The output without what differs from run to run. `processes` counts those of other tests too."""
+    output = re.sub(r"time=[0-9.]+s", "time=(seconds)s", output)
+    output = re.sub(r"[0-9.]+ second response time", "(seconds) second response time", output)
+    output = re.sub(r"within [0-9.]+ s\b", "within (seconds) s", output)
+    output = re.sub(r"age=[0-9.]+", "age=(hours)", output)
+    output = re.sub(r"size=[0-9]+B", "size=(bytes)B", output)
+    output = re.sub(r"(pid|-CONT) [0-9]+", r"\1 (pid)", output)
+    output = re.sub(r"processes=[1-9][0-9]*", "processes=(some)", output)
+    return output.strip("\n")
+
+
+@pytest.mark.parametrize("scene", sorted({quote.scene for quote in QUOTES}))
+def test_quoted_output_is_real(scene: str, tmp_path: Path) -> None:
+    quotes = [quote for quote in QUOTES if quote.scene == scene]
+    with World(scene, tmp_path) as machine:
+        printed = {shown: machine.run(shown) for shown in {quote.command for quote in quotes}}
+    for quote in quotes:
+        assert comparable(printed[quote.command]) == comparable(quote.output), f"{quote.page}\n$ {quote.command}\n{printed[quote.command]}"
+
+
+@pytest.mark.parametrize("source", pages(), ids=repr)
+def test_a_plugin_line_stands_in_a_scene_or_nowhere(source: Page) -> None:
+    line = re.compile(r"(?:SENSELOCK|KODEKS_XML|USB_REDIRECTOR) (?:OK|WARNING|CRITICAL|UNKNOWN)")
+    tested = sum(len(line.findall(quote.output)) for quote in quotes_of(source))
+    assert len(line.findall(source.text)) == tested
+    assert all(fence.info for fence in source.fences), "a fenced block says what it is"
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_page_shows_the_line_of_its_alert(alert: str) -> None:
+    bad = re.compile(r"^(?:[A-Z_]+ (?:WARNING|CRITICAL|UNKNOWN) - |connect to address )", re.MULTILINE)
+    assert any(bad.search(quote.output) for quote in quotes_of(page("en", alert)))
+
+
+def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
+    """Every number, word and date of a sentence counts."""
+    shown = f"./check_usb_redirector.py --product usb-redirector --side client --device {KEY} --license-expires 2030-01-31"
+    with World("20 days left", tmp_path) as machine:
+        printed = comparable(machine.run(shown))
+    assert "ends in 20 days (2030-01-31): renew it now" in printed
+    for right, wrong in (("20 days", "21 days"), ("2030-01-31", "2030-01-30"), ("WARNING", "OK"), ("license_days=20", "license_days=2")):
+        assert right in printed
+        assert comparable(printed.replace(right, wrong)) != printed
+
+
+# --- Two languages ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_page_for_each_alert_and_no_other(language: str) -> None:
+    assert sorted(path.name for path in (RUNBOOKS / language).iterdir()) == [f"{alert}.md" for alert in ALERTS]
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_both_languages_have_the_same_headings(alert: str) -> None:
+    english, russian = (page(language, alert).headings for language in LANGUAGES)
+    assert [heading.level for heading in english] == [heading.level for heading in russian]
+    chapters = [heading.text for heading in english if heading.level == 2]
+    assert [HEADINGS[text] for text in chapters] == [heading.text for heading in russian if heading.level == 2]
+    assert chapters[:5] == list(HEADINGS)[:5]
+    assert english[0] == russian[0] == Heading(1, alert)
+    assert [heading.text for heading in english if heading.level == 3] == QUESTIONS["en"]
+    assert [heading.text for heading in russian if heading.level == 3] == QUESTIONS["ru"]
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_both_languages_quote_the_same(alert: str) -> None:
+    english, russian = ([(fence.info, fence.content) for fence in page(language, alert).fences] for language in LANGUAGES)
+    assert english == russian
+    assert len(page("en", alert).tables) == len(page("ru", alert).tables)
+    for left, right in zip(page("en", alert).tables, page("ru", alert).tables):
+        assert [len(row) for row in left] == [len(row) for row in right]
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_page_is_short_and_in_its_language(alert: str) -> None:
+    for language in LANGUAGES:
+        source = page(language, alert)
+        assert len(source.text.splitlines()) <= 130, "a tired administrator reads it"
+        prose = re.sub(r"^```.*?^```|`[^`]*`|\]\([^)]*\)", "", source.text, flags=re.MULTILINE | re.DOTALL)
+        cyrillic = len(re.findall("[А-Яа-яЁё]", prose)) / len(re.findall(r"[^\W\d_]", prose))
+        assert (cyrillic > 0.8) if language == "ru" else (cyrillic < 0.05)
+        assert (f"../{LANGUAGES[LANGUAGES.index(language) - 1]}/{alert}.md") in source.links
+
+
+# --- Sentences and codes of the plugins -------------------------------------------------------------------------------
+
+
+@cache
+def sentences() -> str:
+    """The plugins' sources, string literals that are split over lines joined."""
+    text = "\n".join(path.read_text("utf-8") for path in sorted(CHECKS.glob("*.py")))
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def test_tables_quote_words_that_the_plugins_have() -> None:
+    words = []
+    for source in pages():
+        for head, *rows in source.tables:
+            if head[0] in QUOTING_TABLE:
+                words += [(source, word) for row in rows for word in re.findall("`([^`]+)`", row[0])]
+    assert len(words) >= 20
+    for source, word in words:
+        assert word in sentences(), f"{source} quotes '{word}', which no plugin says"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_table_of_error_codes_is_the_plugins(language: str) -> None:
+    rows = page(language, "KodeksXmlSensLockStatus").tables[-1][1:]
+    shown = [tuple(map(int, re.findall(r"[0-9]+", row[0]))) for row in rows]
+    known = []
+    for code in check_kodeks_xml.PROTECTION_ERRORS:
+        known.append((code, *(other for other, same in check_kodeks_xml.SAME_ERROR.items() if same == code)))
+    assert sorted(shown) == sorted(known)
+
+
+# --- Links and alerts -------------------------------------------------------------------------------------------------
+
+
+def documents() -> list[Path]:
+    """The Markdown files that a user reads."""
+    return [ROOT / "README.md", *sorted(TEMPLATES.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in Page(path).links:
+        target, _, anchor = unquote(link).partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = (path.parent / target).resolve() if target else path
+        assert file.exists(), f"{link}: no such file"
+        assert file.is_relative_to(ROOT), f"{link} leaves the project"
+        if anchor:
+            assert anchor in Page(file).anchors, f"{link}: no such heading"
+
+
+def configuration(folder: str, pattern: str) -> str:
+    """The engine's files as one text."""
+    files = sorted((TEMPLATES / folder).rglob(pattern))
+    assert files, f"templates/{folder} has no {pattern}"
+    return "\n".join(file.read_text("utf-8") for file in files)
+
+
+ENGINES = (("nagios", "*.cfg"), ("icinga2", "*.conf"), ("zabbix", "*.yaml"))
+
+
+@pytest.mark.parametrize(("folder", "pattern"), ENGINES, ids=[folder for folder, _ in ENGINES])
+def test_every_engine_names_every_page_and_no_other(folder: str, pattern: str) -> None:
+    named = set(re.findall(r"/(\w+)\.md\b", configuration(folder, pattern)))
+    assert named == set(ALERTS)
+
+
+def test_every_nagios_service_has_a_page() -> None:
+    services = re.findall(r"^define service \{\n(.*?)^\}", configuration("nagios", "*.cfg"), re.MULTILINE | re.DOTALL)
+    described = [service for service in services if "service_description" in service and "register " in service]
+    assert len(described) >= len(ALERTS)
+    assert all(re.search(r"^\s+notes_url\s+\S+\.md$", service, re.MULTILINE) for service in described)
+
+
+def test_every_icinga_service_that_speaks_has_a_page() -> None:
+    services = re.findall(r'^apply Service "(.*?)" \{\n(.*?)^\}', configuration("icinga2", "*.conf"), re.MULTILINE | re.DOTALL)
+    speaking = [(name, body) for name, body in services if 'import "kodeks-before"' not in body]
+    assert len(speaking) >= len(ALERTS)
+    for name, body in speaking:
+        notes = re.search(r'notes_url = \w+ \+ "/(\w+)\.md"', body)
+        assert notes and name.startswith(notes[1]), name
+
+
+def tagged_alerts(node: object) -> Iterator[str]:
+    """The values of the tag `alert` anywhere in a Zabbix export."""
+    if isinstance(node, dict):
+        if node.get("tag") == "alert":
+            yield str(node.get("value"))
+        for value in node.values():
+            yield from tagged_alerts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from tagged_alerts(value)
+
+
+def test_every_alert_of_zabbix_has_a_page() -> None:
+    files = sorted((TEMPLATES / "zabbix").rglob("template_*.yaml"))
+    alerts = {alert for file in files for alert in tagged_alerts(yaml.safe_load(file.read_text("utf-8")))}
+    assert alerts, "no trigger has the tag alert"
+    # The reminder before the end of a license has the page of the license.
+    assert {re.sub(r"[0-9]+days?$", "", alert) for alert in alerts} <= set(ALERTS)
