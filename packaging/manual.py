@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+import time
 from pathlib import Path
 
 import shtab
@@ -67,6 +69,7 @@ def man_page(check: str) -> str:
         "project_name": "monitoring-plugins-kodeks",
         "version": plugin_runtime.__version__,
         "manual_title": "Monitoring plugins for Kodeks",
+        "date": time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))),
     })  # fmt: skip
     page.add_section("examples", "=", f".nf\n{roff(examples)}\n.fi\n")
     page.add_section("exit status", "=", EXIT_STATUS)

@@ -49,7 +49,7 @@ def check(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(name="build")
+@pytest.fixture(scope="session", name="build")
 def build_fixture() -> Build:
     """`build(folder, *targets, env=..., umask=...)`: packaging/build.py as a user runs it."""
     return build

@@ -17,7 +17,7 @@ from lab.run_check import ROOT
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("manual")
-    subprocess.run([sys.executable, ROOT / "packaging/manual.py", folder], check=True, cwd="/", env={**os.environ, "SOURCE_DATE_EPOCH": "1764000000"})
+    subprocess.run([sys.executable, ROOT / "packaging/manual.py", folder], check=True, cwd="/", env={**os.environ, "SOURCE_DATE_EPOCH": "1764000000", "TZ": "Pacific/Kiritimati"})
     return folder
 
 

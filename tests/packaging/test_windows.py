@@ -7,7 +7,10 @@ machine's Python disguised as Windows (lab/faked_windows.py), and the code pages
 from __future__ import annotations
 
 import ast
+import configparser
+import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -183,3 +186,66 @@ def test_no_code_page_stops_a_verdict(encoding: str, shown: str, tmp_path: Path)
     expected = f"USB_REDIRECTOR UNKNOWN - --extra-opts: no section [{shown}] in {ini}\n"
     assert (outcome.code, outcome.stderr) == (3, b"")
     assert outcome.stdout.decode("utf-8" if encoding == "utf-16" else encoding) == expected
+
+
+# --- The examples ---------------------------------------------------------------------------------------------
+
+TEMPLATES = ROOT / "templates"
+
+
+def words_of(command: str) -> list[str]:
+    """A command line as a Windows program gets it; none of ours needs an escaped quote."""
+    return [word.replace('"', "") for word in re.findall(r'(?:"[^"]*"|[^\s"])+', command)]
+
+
+def nsclient_commands() -> dict[str, str]:
+    ini = configparser.ConfigParser(delimiters="=", comment_prefixes=";", interpolation=None)
+    ini.read(TEMPLATES / "windows/nsclient.ini", "utf-8")
+    return dict(ini["/settings/external scripts/scripts"]) | dict(ini["/settings/external scripts/alias"])
+
+
+def nrpe_commands() -> dict[str, str]:
+    return dict(re.findall(r"^command\[(\w+)\]=(.*)$", (TEMPLATES / "nagios/nrpe/kodeks.cfg").read_text(), re.M))
+
+
+def user_parameters(system: str) -> dict[str, str]:
+    text = (TEMPLATES / f"zabbix/userparameter_kodeks_{system}.conf").read_text()
+    return dict(re.findall(r"^UserParameter=([^,]+),(.*)$", text, re.M))
+
+
+def check_and_options(words: list[str]) -> tuple[str, list[str]]:
+    """The check a command line runs and its options, paths left out: the same on every system."""
+    at = next(index for index, word in enumerate(words) if re.search(r"check_\w+(\.py)?$", word))
+    options = [re.sub(r"@.*kodeks\.ini$", "@kodeks.ini", word) for word in words[at + 1 :]]
+    return re.split(r"[/\\]", words[at])[-1], options
+
+
+def test_nsclient_has_the_commands_of_nrpe() -> None:
+    windows, linux = nsclient_commands(), nrpe_commands()
+    assert windows.keys() == linux.keys()
+    assert windows.pop("kodeks_unreachable") == "check_negate ok=ok warning=ok critical=ok unknown=unknown command=kodeks_xml"
+    differ = {"kodeks_selftest", "kodeks_license_manager"}  # the agent's own process; no check_tcp there
+    for name in windows.keys() - differ:
+        assert check_and_options(words_of(windows[name])) == check_and_options(shlex.split(linux[name])), name
+
+
+@pytest.mark.parametrize("name", sorted(nsclient_commands().keys() - {"kodeks_unreachable"}))
+def test_the_check_accepts_what_nsclient_gives_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = words_of(nsclient_commands()[name])
+    assert words[:1] == ["C:/Program Files/Python311/python.exe"]
+    assert words[1].startswith("C:/Program Files/kodeks/")
+    check, options = check_and_options(words)
+    parser = importlib.import_module(check.removesuffix(".py")).options()
+    example = TEMPLATES / "nagios/nrpe/kodeks.ini.example"
+    monkeypatch.setattr("plugin_runtime.read_private", lambda *_, **__: example.read_text())
+    parser.parse([word.replace("@kodeks.ini", f"@{example}") for word in options])
+
+
+@pytest.mark.parametrize("key", sorted(user_parameters("windows")))
+def test_the_windows_agent_runs_what_the_linux_agent_runs(key: str) -> None:
+    # Both agents run `cmd /C "COMMAND"` (Zabbix: zbxexec/execute.c, zbxcmd_windows.go), and cmd takes that outer pair off.
+    words = words_of(user_parameters("windows")[key])
+    assert words[0] == r"C:\Program Files\Python311\python.exe", "a pair of quotes too many"
+    assert words[1:3] == ["-X", "utf8"], "Zabbix wants UTF-8"
+    assert words[3].startswith("C:\\Program Files\\kodeks\\")
+    assert check_and_options(words) == check_and_options(shlex.split(user_parameters("linux")[key]))

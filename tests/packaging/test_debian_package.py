@@ -1,0 +1,199 @@
+"""The Debian package: built, judged by lintian, installed by apt, used by the real engines from their standard places,
+removed and purged. All of it on a throw-away copy of this machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lab.engine_process import await_true, free_port, open_folder
+from lab.run_check import CHECKS, ROOT
+from lab.throwaway_machine import ThrowawayMachine
+
+pytestmark = pytest.mark.xdist_group("packaging-debian")
+
+NAME = "monitoring-plugins-kodeks"
+PLUGINS = "/usr/lib/nagios/plugins"
+SHARE = f"/usr/share/{NAME}"
+VERSION = re.search(r'__version__ = "(.+)"', (CHECKS / "plugin_runtime.py").read_text())
+
+
+@pytest.fixture(scope="module")
+def package(build: Callable[..., Path]) -> Iterator[Path]:
+    """The built package, where every user can read it."""
+    folder = open_folder("deb.")
+    (file,) = build(folder, "debian").glob("*.deb")
+    yield file
+    file.unlink()
+    folder.rmdir()
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[ThrowawayMachine]:
+    """A copy of this machine, before anything is installed. The tests of a module share it, in their order."""
+    with ThrowawayMachine() as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def machine(bare: ThrowawayMachine, package: Path) -> ThrowawayMachine:
+    """The copy with the package installed over a copy of the checks that an administrator had made by hand."""
+    bare.run("mkdir", "-p", f"{PLUGINS}/kodeks")
+    bare.run("sh", "-c", f"echo old >{PLUGINS}/kodeks/check_senselock.py")
+    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends"]
+    bare.run(*install, str(package), env={"DEBIAN_FRONTEND": "noninteractive"})
+    return bare
+
+
+# --- The package itself ---------------------------------------------------------------------------------------
+
+
+def test_lintian_has_nothing_to_say(package: Path) -> None:
+    done = subprocess.run(["lintian", "--fail-on", "error,warning,info", "--display-info", package], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_its_version_is_the_checks_own(package: Path) -> None:
+    assert VERSION is not None
+    shown = subprocess.run(["dpkg-deb", "-f", package, "Version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == VERSION[1], "packaging/debian/changelog has another version than plugin_runtime"
+
+
+def test_built_elsewhere_it_is_the_same_bytes(package: Path, tmp_path: Path, build: Callable[..., Path]) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "dist").mkdir()
+    elsewhere = {"TZ": "Pacific/Kiritimati", "HOME": str(tmp_path / "home"), "PYTHONHASHSEED": "7", "TMPDIR": str(tmp_path)}
+    (again,) = build(tmp_path / "dist", "debian", env=elsewhere, umask=0o077).iterdir()
+    assert (again.name, again.read_bytes()) == (package.name, package.read_bytes())
+
+
+# --- Installed ------------------------------------------------------------------------------------------------
+
+
+def test_every_check_and_template_is_in_its_place(machine: ThrowawayMachine) -> None:
+    installed = set(machine.run("dpkg", "-L", NAME).splitlines())
+    shipped = {str(path.relative_to(ROOT)) for folder in ("checks", "templates") for path in (ROOT / folder).rglob("*") if path.is_file()}
+    missing = {name for name in shipped if "__pycache__" not in name and f"{SHARE}/{name}" not in installed}
+    assert missing == set()
+    assert machine.run("dpkg", "--verify", NAME) == ""
+    for file in (file for file in installed if file.startswith("/etc/") and file.endswith((".cfg", ".conf"))):
+        assert file in machine.run("dpkg-query", "-W", "-f", "${Conffiles}", NAME)
+
+
+def test_the_copies_made_by_hand_are_replaced(machine: ThrowawayMachine) -> None:
+    assert machine.run("readlink", "-f", f"{PLUGINS}/kodeks/check_senselock.py") == f"{SHARE}/checks/check_senselock.py\n"
+
+
+def test_the_plugins_run_as_the_engines_user(machine: ThrowawayMachine, check: str) -> None:
+    assert VERSION is not None
+    for place in (f"{PLUGINS}/{check}", f"{PLUGINS}/kodeks/{check}.py"):
+        outcome = machine.try_run("setpriv", "--reuid=nagios", "--regid=nagios", "--clear-groups", "env", "-i", place, "-V")
+        assert (outcome.code, outcome.text, outcome.stderr) == (3, f"{check} {VERSION[1]} ({NAME})\n", b"")
+    first_line = machine.run("head", "-n1", f"{SHARE}/checks/{check}.py")
+    assert first_line.replace(" ", "") == "#!/usr/bin/python3\n"
+
+
+def test_the_libraries_of_the_distribution_suffice(machine: ThrowawayMachine) -> None:
+    outcome = machine.try_run(f"{PLUGINS}/check_senselock", "-c", "0:")
+    assert (outcome.code, outcome.stderr) == (0, b""), outcome.text
+    outcome = machine.try_run(f"{PLUGINS}/check_usb_redirector", "--product", "generic", "--process", "no-such-process-here")
+    assert outcome.code == 2, outcome.text
+
+
+def test_the_man_page_and_the_completion_are_found(machine: ThrowawayMachine, check: str) -> None:
+    assert f"{check} - " in machine.run("man", "-P", "cat", check, env={"MANWIDTH": "200"}).replace("‐", "-")
+    complete = f'. /usr/share/bash-completion/bash_completion; _completion_loader {PLUGINS}/{check}; complete -p {check}'
+    assert f"_shtab_{check}" in machine.run("bash", "-c", complete + " || complete -p")
+
+
+# --- Used by the engines --------------------------------------------------------------------------------------
+
+NAGIOS_OBJECTS = f"""\
+define command {{
+    command_name    packaged_check
+    command_line    {PLUGINS}/check_usb_redirector --product generic --license-expires perpetual
+}}
+define host {{
+    use         linux-server
+    host_name   packaged
+    address     127.0.0.1
+}}
+define service {{
+    use                 generic-service
+    host_name           packaged
+    service_description Packaged
+    check_command       packaged_check
+}}
+"""
+
+
+def write(machine: ThrowawayMachine, path: str, text: str) -> None:
+    machine.run("sh", "-c", f"cat >{path} <<'END'\n{text}END\n")
+
+
+def test_nagios_takes_the_templates_and_runs_a_plugin(machine: ThrowawayMachine) -> None:
+    machine.run("sh", "-c", f"cp {SHARE}/templates/nagios/*.cfg /etc/nagios4/conf.d/")
+    machine.run("sh", "-c", "echo allow_empty_hostgroup_assignment=1 >>/etc/nagios4/nagios.cfg")
+    write(machine, "/etc/nagios4/conf.d/packaged.cfg", NAGIOS_OBJECTS)
+    verified = machine.run("nagios4", "-v", "/etc/nagios4/nagios.cfg")
+    assert "Total Warnings: 0" in verified and "Total Errors:   0" in verified
+    machine.run("install", "-d", "-o", "nagios", "-g", "nagios", "/run/nagios4")
+    machine.run("nagios4", "-d", "/etc/nagios4/nagios.cfg")
+    pipe, status = "/var/lib/nagios4/rw/nagios.cmd", "/var/lib/nagios4/status.dat"
+    await_true("Nagios is up", lambda: machine.try_run("test", "-p", pipe).code == 0, 20)
+    machine.run("sh", "-c", f"echo '[{int(time.time())}] SCHEDULE_FORCED_SVC_CHECK;packaged;Packaged;{int(time.time())}' >{pipe}")
+    await_true(
+        "Nagios has run the plugin",
+        lambda: "plugin_output=USB_REDIRECTOR OK - " in machine.try_run("cat", status).text,
+        30,
+        pause=0.5,
+    )
+
+
+def test_nrpe_answers_with_the_installed_commands(machine: ThrowawayMachine) -> None:
+    port = free_port()
+    write(machine, "/etc/nagios/nrpe_local.cfg", f"server_port={port}\n")
+    machine.run("install", "-d", "-o", "nagios", "-g", "nagios", "/run/nagios")
+    machine.run("nrpe", "-c", "/etc/nagios/nrpe.cfg", "-d")
+    asked = [f"{PLUGINS}/check_nrpe", "-H", "127.0.0.1", "-p", str(port), "-c"]
+    await_true("NRPE is up", lambda: machine.try_run(*asked[:-1]).code == 0, 20)
+    answer = machine.try_run(*asked, "kodeks_selftest")
+    assert (answer.code, answer.text[:18]) == (0, "USB_REDIRECTOR OK "), answer.text
+    for command in re.findall(r"^command\[(\w+)\]", machine.run("cat", "/etc/nagios/nrpe.d/kodeks.cfg"), re.M):
+        answer = machine.try_run(*asked, command)
+        assert answer.code in (0, 3), answer.text
+        assert "not defined" not in answer.text
+
+
+def test_the_zabbix_agent_runs_the_user_parameters(machine: ThrowawayMachine) -> None:
+    agent = ["setpriv", "--reuid=zabbix", "--regid=zabbix", "--clear-groups", "zabbix_agentd", "-c", "/etc/zabbix/zabbix_agentd.conf"]
+    installed = machine.run("cat", "/etc/zabbix/zabbix_agentd.conf.d/kodeks.conf")
+    assert installed == machine.run("cat", "/etc/zabbix/zabbix_agent2.d/kodeks.conf")
+    keys = re.findall(r"^UserParameter=([\w.]+)\[\*\],", installed, re.M)
+    assert len(keys) >= 3
+    for key in keys:
+        value = machine.run(*agent, "-t", f"{key}[absent,30]")
+        assert re.search(r"\[t\|[A-Z_]+ UNKNOWN - --extra-opts: /etc/zabbix/kodeks\.ini cannot be read: No such file", value), value
+    write(machine, "/etc/zabbix/kodeks.ini", "[key]\ncritical = 0:\n")
+    value = machine.run(*agent, "-t", "kodeks.key[key]")
+    assert "[t|SENSELOCK OK - " in value
+    machine.run("rm", "/etc/zabbix/kodeks.ini")
+    machine.run(*agent, "-p")
+
+
+# --- Gone again -----------------------------------------------------------------------------------------------
+
+
+def test_remove_keeps_the_configuration_and_purge_leaves_nothing(machine: ThrowawayMachine) -> None:
+    by_hand = {"/etc/nagios4/conf.d", "/etc/nagios/nrpe_local.cfg"}
+    machine.run("dpkg", "--remove", NAME)
+    kept = {path for path in machine.left_behind() if path.startswith("/etc/") and not path.startswith(tuple(by_hand))}
+    assert kept == {"/etc/nagios/nrpe.d/kodeks.cfg", "/etc/zabbix/zabbix_agent2.d", "/etc/zabbix/zabbix_agent2.d/kodeks.conf", "/etc/zabbix/zabbix_agentd.conf.d/kodeks.conf"}
+    machine.run("dpkg", "--purge", NAME)
+    left = {path for path in machine.left_behind() if not path.startswith(tuple(by_hand))}
+    assert {path for path in left if "kodeks" in path} == set()
+    assert {path for path in left if path.startswith(("/etc/", "/usr/", "/opt/", "/lib/"))} == set()
