@@ -372,7 +372,7 @@ def read_usb_network_gate(lines: Sequence[str]) -> Reading:
     for line in filter(None, lines):
         if line == "USB Network Gate" or re.match(r"plugged [^,]+, ", line):
             continue
-        if re.match(r"\s*Error:", line):
+        if re.match(r"\s*Error:", line) and "\t" not in line:  # with tabs it is a device of that name
             return Finding(UNKNOWN, f"the tool reports an error: {runtime.clean(line, 120)}")
         devices.append(_gate_device(line))
     if not devices:
@@ -508,6 +508,7 @@ def read_digi(lines: Sequence[str]) -> Listing:
     start = position(lines, r" ?AnywhereUSB Manager version .*", "")
     start = position(lines, r"Below are the available devices:", lines[start], start)
     end = position(lines, r"\* means Autoconnect enabled.*", CUT, start)
+    position(lines, r"Autoconnect All: (?:en|dis)abled", CUT, end)
     devices = []
     for line in filter(None, lines[start + 1 : end]):
         if re.fullmatch(r" \S.* \(\S+:[0-9]+\)|[ *+]   \S.* \(\S+\.[0-9]+\)(?: \(In-use by .+\))?", line):
