@@ -14,8 +14,10 @@ The last link of the chain that keeps a Kodeks/Techexpert server licensed. Facts
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +30,8 @@ except ImportError:
 runtime.begin("KODEKS_XML", __name__)
 
 if TYPE_CHECKING:
+    import datetime
+    import pyexpat
     import socket
     from typing import BinaryIO, Callable, Iterable, Iterator, Sequence
 
@@ -71,15 +75,18 @@ class Reading(NamedTuple):
 WORKS = "работает"
 SENSELOCK = re.compile("senselock", re.IGNORECASE | re.ASCII)
 
+CHECK_KEY = "check where the key is plugged in and its forwarder first"
+UNREADABLE_BINDING = "невозможно получить привязку"
+
 # The texts of failing bindings in field captures, in lower case; then what each means and what to do first.
 FAILURES = (
-    ('device "senselock" not found', "the server does not see its key; check where the key is plugged in and its forwarder first"),
+    ('device "senselock" not found', f"the server does not see its key; {CHECK_KEY}"),
     ("user limit exceeded", "the license manager has no free user license; check at the license manager who uses the key"),
     ("key limit exceeded", "the license manager refuses the key, its limit is exceeded; check there which servers use the key"),
     ("не авторизовал ключ", "the license manager refuses the key; check the key at the license manager"),
     ("key is not available", "the license manager does not offer the key; check that the key is plugged in there"),
-    ("невозможно получить привязку", "the server cannot read its binding; check that the key or the domain it is bound to is reachable"),
-    ("не работает", "the protection does not work; check where the key is plugged in and its forwarder first"),
+    (UNREADABLE_BINDING, "the server cannot read its binding; check that the key or the domain it is bound to is reachable"),
+    ("не работает", f"the protection does not work; {CHECK_KEY}"),
     ("not connected", "the server is not connected to its key; check the key, then the license manager"),
 )  # fmt: skip
 
@@ -90,8 +97,7 @@ PROTECTION_ERRORS = {
     50: "not registered on this computer; check whether the machine or its hardware was changed",
     51: "the key's number does not match the registration file; check that the right key is plugged in",
     665: "no access to the protection driver; check that the SenseLock driver is installed and running",
-    4111: "no key for this registration file (not plugged in, a wrong key, or no license manager found); "
-    "check where the key is plugged in and its forwarder first",
+    4111: f"no key for this registration file (not plugged in, a wrong key, or no license manager found); {CHECK_KEY}",
     4112: "an unknown service answers at the license manager's address; check host and port in linkml.ini",
     4113: "the license manager has no such key, or its version differs; check the key at the license manager",
     4116: "the broadcast search on UDP 5555 found no license manager; write its host and port into linkml.ini",
@@ -111,6 +117,11 @@ _LICENSE_MANAGER = re.compile(
     re.IGNORECASE,
 )
 _BINDING = re.compile(r"(.{1,300}?) - (\[.*|ошибка защиты.*)", re.IGNORECASE)
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of words, written as a text."""
+    return frozenset(text.split())
 
 
 def one_line(text: str) -> str:
@@ -193,8 +204,8 @@ def worst_of(statements: Sequence[Statement]) -> Statement:
 # --- Pure parsers: the licence page ---------------------------------------------------------------------------
 
 # What these hold is not shown as text, or not as text of the page.
-_HIDDEN = frozenset("script style textarea title template noscript iframe noframes noembed xmp plaintext".split())
-_INLINE = frozenset("a abbr b big code em font i label mark nobr q s samp small span strike strong sub sup tt u var wbr".split())
+_HIDDEN = words("script style textarea title template noscript iframe noframes noembed xmp plaintext")
+_INLINE = words("a abbr b big code em font i label mark nobr q s samp small span strike strong sub sup tt u var wbr")
 _TAG_NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
 _QUOTE_OR_END = re.compile(r"""[>"']""")
 _ENTITY = re.compile(r"&#?\w")
@@ -285,9 +296,389 @@ def refusal_on(html: str) -> str:
     return "login" if login_form or "ошибка авторизации" in folded else ""
 
 
+# --- Pure parsers: the report's record ------------------------------------------------------------------------
+#
+# Nobody outside the vendor knows how a report names the record of the key, so it is told by its words alone:
+# * a text that is a binding sentence ("SenseLock ключ - [работает]"), or that says a failure of SenseLock;
+# * an element that is named after the key (its tag, or a label such as name="SenseLock ключ") and tells a state.
+# What only looks like it is a mention: never OK, and shown by -vv so that the operator can pin it with --record.
+
+STATE_NAMES = words("state status result value val text работа состояние статус результат значение")
+_STRICT_STATE_NAMES = words("state status состояние статус")
+LABEL_NAMES = ("name", "title", "label", "caption", "subject", "key", "param", "parameter", "device", "module", "component",
+               "system", "type", "kind", "id", "имя", "название", "наименование", "параметр", "ключ", "устройство", "модуль",
+               "система", "тип", "вид")  # fmt: skip
+_BINDING_WORDS = words("binding protection привязка защита")
+_SUBJECT_WORDS = words(
+    "key usb device dongle protection system state status binding hardware ключ ключа ключи защита защиты система системы "
+    "состояние статус привязка устройство аппаратный электронный"
+)
+# A user, a document or a driver may bear the key's name; what is said of them is not said of the key.
+_BEARERS = words(
+    "user users login account owner author group document doc file log message пользователь пользователи логин автор группа "
+    "документ файл журнал сообщение"
+)
+_SOFTWARE = words("driver service process software program package драйвер служба сервис процесс программа")
+# Every text that says something of the key holds one of these; words_to_find() looks for their bytes. ASCII only: "K" is
+# also the lower case of the Kelvin sign, which those bytes are not.
+TELLING_WORDS = ("ривязк", "локальная", "домен")
+TELLING = re.compile("|".join(("senselock", *TELLING_WORDS)), re.IGNORECASE | re.ASCII)
+_WORD = re.compile(r"[^\W_]+")
+_CAMEL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
+_CLAUSE = re.compile(r"(?:^|[.;:!])\s*")
+_FAILING = re.compile(
+    r"не (?:работа|найден|обнаруж|подключ|доступ|авториз|отвеча|удал)|недоступ|отсутств|отключ|запрещ|просроч|ист[её]к|"
+    r"ошибка|сбой|невозможно|not (?:found|available|connect|work|respond|detect|present)|unavailable|exceeded|expired|"
+    r"\bfail|(?<!no )\berror\b|\bmissing\b|\blost\b|\babsent\b|\bdenied\b"
+)
+
+
+def words_in(name: str) -> list[str]:
+    """The words of a name in lower case: `k:SenseLockState`, `senselock_state` and `SenseLock state` have the same."""
+    name = SENSELOCK.sub(" senselock ", name[:200].rpartition(":")[2])
+    return [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", name))]
+
+
+def names_the_key(text: str) -> bool:
+    """Whether a text is a name of the SenseLock key or of its state, and nothing else."""
+    words = words_in(text) if len(text) <= 100 and SENSELOCK.search(text) else []
+    return "senselock" in words and all(word in _SUBJECT_WORDS for word in words if word != "senselock")
+
+
+def tells_state(name: str, names: frozenset[str] = STATE_NAMES) -> bool:
+    """Whether a name is one for the state of something, and of nothing in particular but the key: `key_state`, `value`."""
+    words = words_in(name)
+    return any(word in names for word in words) and all(
+        word in STATE_NAMES or word in _SUBJECT_WORDS or word == "senselock" for word in words
+    )
+
+
+def is_foreign(names: Iterable[str], foreign: frozenset[str]) -> bool:
+    """Whether one of the names belongs to something that may bear the key's name without being the key."""
+    return any(word in foreign for name in names for word in words_in(name))
+
+
+def state_in(text: str) -> int | None:
+    """What a text says where a state is expected: OK, CRITICAL, UNKNOWN for words that are not known, None for no text."""
+    text = one_line(text)
+    if text in (WORKS, f"[{WORKS}]"):
+        return OK
+    if not text:
+        return None
+    return CRITICAL if advice_for(text) or _FAILING.search(text.casefold()) else UNKNOWN
+
+
+def statement_in(text: str, place: str = "") -> Statement | None:
+    """What a text says of the key by itself; None for a text that says nothing of it, or only mentions it."""
+    if not TELLING.search(text):
+        return None
+    if "<" in text and "ривязка:" in text:
+        statements = parse_license_page(text, place)
+        return worst_of(statements) if statements else None
+    text = one_line(text)
+    if text[1:].startswith("ривязка:"):
+        return judge_binding(text.partition(":")[2], place)
+    match = _BINDING.fullmatch(text)
+    if match and (works_by(match[1]) or SENSELOCK.search(match[1])):
+        return judge_binding(text, place)
+    folded = text.casefold()
+    if UNREADABLE_BINDING in folded or (SENSELOCK.search(text) and _PROTECTION_ERROR.search(folded)):
+        return failing(text, place)
+    for clause in _CLAUSE.finditer(text[:2000]) if SENSELOCK.search(text) else ():
+        state = state_in(_behind_the_name(text[clause.end() : clause.end() + 500]))
+        if state == CRITICAL:
+            return failing(text, place)
+        if state == OK:
+            return unrecognised("the state of the key is not written as it is known", text, place)
+    return None
+
+
+def _behind_the_name(text: str) -> str:
+    """What follows the key's name at the start of a text, "" where the text does not start with it."""
+    end, named = 0, False
+    for word in _WORD.finditer(text):
+        lower = word[0].lower()
+        if lower != "senselock" and lower not in _SUBJECT_WORDS:
+            break
+        end, named = word.end(), named or lower == "senselock"
+    return text[end:].strip(" \"'«»:=,-") if named else ""
+
+
+class Element:
+    """An element of the report. `start` is its first byte, -1 once it is larger than a record can be."""
+
+    __slots__ = ("attributes", "children", "counts", "name", "number", "start", "tail", "texts")
+
+    def __init__(self, name: str, attributes: dict[str, str], start: int = -1, number: int = 1) -> None:
+        self.name, self.attributes, self.start, self.number = name, attributes, start, number
+        self.texts: list[str] = []
+        self.children: list[Element] = []
+        self.counts: dict[str, int] = {}
+        self.tail = ""
+
+    def text(self) -> str:
+        """Its own text on one line, without that of its children."""
+        return one_line(" ".join(self.texts))
+
+    def strings(self) -> Iterator[tuple[str, str]]:
+        """Every text that it holds itself: attributes by name, then text between the tags with "" as its name."""
+        yield from self.attributes.items()
+        yield from (("", text) for text in self.texts if not text.isspace() and text)
+
+    def step(self) -> str:
+        """Its part of a path, with its number among siblings of the same name from the second on."""
+        return f"/{self.name}[{self.number}]" if self.number > 1 else f"/{self.name}"
+
+    def place(self, attribute: str = "") -> str:
+        """Where a text of it stands, for the sentence."""
+        name = f"element {runtime.clean(self.name, 40)} of the report"
+        return f"attribute {runtime.clean(attribute, 40)} of {name}" if attribute else name
+
+    def mentions_the_key(self) -> bool:
+        """Whether SenseLock stands in its tag, in the name of an attribute, or in one of its texts."""
+        return any(SENSELOCK.search(text) for text in (self.name, *self.attributes, *self.attributes.values(), *self.texts))
+
+
+class Aspect(NamedTuple):
+    """One text of a named thing: what it is about ("state", "" for the thing itself), what it says and where."""
+
+    about: str
+    text: str
+    path: str
+    place: str
+
+
+class Candidate(NamedTuple):
+    """A text of the report that is about the key, or may be. `sure`: it is the key's record and not just a mention.
+
+    `position` is the first byte of its element, `path` the place as --record takes it.
+    """
+
+    statement: Statement
+    sure: bool
+    position: int
+    path: str
+
+
+def path_of(elements: Iterable[Element]) -> str:
+    """The path to the last of these elements, which lead down from the root."""
+    return "".join(element.step() for element in elements)
+
+
+def is_row(element: Element) -> bool:
+    """Whether an element is a row of two cells, name and value: `<row><c>SenseLock ключ</c><c>работает</c></row>`."""
+    cells = element.children
+    return (
+        len(cells) == 2 and cells[0].name == cells[1].name and not element.attributes
+        and not any(cell.attributes or cell.children for cell in cells)
+    )  # fmt: skip
+
+
+def labels_of(element: Element) -> list[str]:
+    """The names that an element bears in attributes or children (`<param name="SenseLock ключ"/>`), the best first."""
+    if is_row(element):
+        return [element.children[0].text()]
+    named = list(element.attributes.items())
+    names = [child.name for child in element.children]
+    # Several names in a row name nothing: which state belongs to which of them would be a guess.
+    named += [(child.name, child.text()) for child in element.children if not child.children and names.count(child.name) == 1]
+    found = {(words_in(name) or [""])[-1]: value for name, value in named if value}
+    return [found[name] for name in LABEL_NAMES if name in found]
+
+
+def aspects_of(thing: Element, labels: Sequence[str], path: str) -> Iterator[Aspect]:
+    """What a named thing says: its attributes, its text, and those of its children that are texts or name-value pairs."""
+    for name, text in thing.strings():
+        if text not in labels:
+            yield Aspect(name, text, f"{path}/@{name}" if name else path, thing.place(name))
+    if is_row(thing):
+        value = thing.children[1]
+        yield Aspect("", value.text(), path + value.step(), value.place())
+        return
+    for child in thing.children:
+        below, label = path + child.step(), next(iter(labels_of(child)), "")
+        if not child.children and not child.attributes and child.text() not in labels:
+            yield Aspect(child.name, child.text(), below, child.place())
+            continue
+        for name, text in child.strings():
+            if text != label and text not in labels:
+                about = label if label and tells_state(name or child.name) else name or child.name
+                yield Aspect(about, text, f"{below}/@{name}" if name else below, child.place(name))
+        for value in child.children:
+            if label and not value.children and tells_state(value.name):
+                yield Aspect(label, value.text(), below + value.step(), value.place())
+
+
+def record_of(element: Element, path: str, above: Sequence[str]) -> Candidate | None:
+    """The record of the key, if the element is named after it and tells a state. `above` are the names of its parent."""
+    labels = labels_of(element)
+    aspects = list(aspects_of(element, labels, path))
+    if any(names_the_key(name) for name in (element.name, *labels)):
+        names = (element.name, *labels, *above, *(aspect.about for aspect in aspects))
+        return _record_from(aspects, not is_foreign(names, _BEARERS | _SOFTWARE), element.start)
+    kind = next((text for text in map(one_line, (*labels, *(aspect.text for aspect in aspects))) if works_by(text)), "")
+    if kind and any(word in _BINDING_WORDS for name in (element.name, *labels, *above) for word in words_in(name)):
+        return _binding_from(kind, aspects, element.start)
+    named = [Aspect("", text, f"{path}/@{name}", element.place(name))
+             for name, text in element.attributes.items() if names_the_key(name)]  # fmt: skip
+    return _record_from(named, not is_foreign((element.name, *above), _BEARERS | _SOFTWARE), element.start)
+
+
+def _record_from(aspects: Sequence[Aspect], sure: bool, position: int) -> Candidate | None:
+    """The state that a thing's aspects tell: a failure anywhere first, then what stands where a state is expected."""
+
+    def first(state: int | None, names: frozenset[str] | None = STATE_NAMES) -> Aspect | None:
+        return next((item for item in aspects if state_in(item.text) == state and (
+            names is None or not item.about or tells_state(item.about, names))), None)  # fmt: skip
+
+    bad = first(CRITICAL, None)
+    if bad:
+        return Candidate(failing(bad.text, bad.place), sure, position, bad.path)
+    odd = first(UNKNOWN, _STRICT_STATE_NAMES) or first(None, _STRICT_STATE_NAMES)
+    good = first(OK)
+    odd = odd if odd and (odd.about or not good) else None if good else first(UNKNOWN) or first(None)
+    if odd:
+        what = f"the state of the SenseLock record is {'not known' if odd.text.strip() else 'empty'}"
+        return Candidate(unrecognised(what, odd.text, odd.place), sure, position, odd.path)
+    guess = good or first(OK, None)
+    if guess:
+        statement = Statement(OK, works_by("SenseLock ключ"), WORKS, "", guess.place)
+        return Candidate(statement, sure and guess is good, position, guess.path)
+    return None
+
+
+def _binding_from(kind: str, aspects: Sequence[Aspect], position: int) -> Candidate | None:
+    """A binding whose kind and state stand in two places: `<Binding><subject>локальная</subject><state>...`."""
+    state = next((item for item in aspects if tells_state(item.about)), None)
+    if not state:
+        return None
+    text = one_line(state.text)
+    statement = judge_binding(f"{kind} - {text if text.startswith('[') else f'[{text}]'}", state.place)
+    return Candidate(statement, True, position, state.path)
+
+
+def is_telling(tree: Element) -> bool:
+    """Whether any text in a part of the report can be about the key; most parts hold none that can."""
+    waiting = [tree]
+    for element in waiting:
+        if any(map(TELLING.search, (element.name, *element.attributes, *element.attributes.values(), *element.texts))):
+            return True
+        waiting += element.children
+    return False
+
+
+def candidates_in(tree: Element, prefix: str) -> Iterator[Candidate]:
+    """Everything in a small part of the report that is about the key, or may be. `prefix` is the path to the tree."""
+    waiting: list[tuple[Element, str, Sequence[str]]] = [(tree, prefix + tree.step(), ())]
+    while waiting:
+        element, path, above = waiting.pop()
+        nothing = True
+        for name, text in element.strings():
+            statement = statement_in(text, element.place(name))
+            if statement:
+                nothing = False
+                sure = not is_foreign((element.name, name, *above), _BEARERS)
+                yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
+        record = record_of(element, path, above)
+        if record:
+            yield record
+        elif nothing and element.mentions_the_key():
+            yield mention(element, path)
+        names = (element.name, *labels_of(element))
+        waiting += [(child, path + child.step(), names) for child in reversed(element.children)]
+
+
+def mention(element: Element, path: str) -> Candidate:
+    """A place that names SenseLock and tells nothing of it."""
+    text = next((text for _, text in element.strings() if SENSELOCK.search(text)), f"<{element.name}>")
+    return Candidate(unrecognised("no state", text, element.place()), False, element.start, path)
+
+
+class Findings:
+    """What the whole report says of the key: the first candidate of each weight, and some of them for -vv."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.listed: list[Candidate] = []
+        self._first: dict[tuple[int, bool], Candidate] = {}
+
+    def add(self, candidate: Candidate) -> None:
+        """Take one more candidate into account."""
+        self.count += 1
+        if len(self.listed) < 40:
+            self.listed.append(candidate)
+        weight = candidate.statement.state, candidate.sure
+        if weight not in self._first or candidate.position < self._first[weight].position:
+            self._first[weight] = candidate
+
+    def verdict(self) -> Statement:
+        """The statement of the report. Only records count as OK, and only when nothing contradicts them."""
+        bad, good, odd = (self._first.get((state, True)) for state in (CRITICAL, OK, UNKNOWN))
+        doubtful = self._first.get((CRITICAL, False))
+        if bad or (doubtful and not good):
+            return _with_place((bad or doubtful).statement)  # type: ignore[union-attr]
+        if doubtful and good:
+            sentence = f"the report contradicts itself: the key works by {good.statement.place}, but {doubtful.statement.place} "
+            sentence += f"says '{doubtful.statement.text}': see -vv, then pin the record with --record"
+            return good.statement._replace(state=UNKNOWN, sentence=sentence)
+        if odd:
+            advice = "" if good else ": see -vv; if it means that the key works, give --record and --working"
+            return _with_place(odd.statement, advice)
+        if good:
+            return good.statement
+        guess = self._first.get((OK, False))
+        if guess:
+            sentence = f"'{WORKS}' stands beside SenseLock, but not surely as the key's state: see -vv, then pin it with --record"
+            return _with_place(guess.statement._replace(state=UNKNOWN, sentence=sentence))
+        if self.count:
+            sentence = "the report mentions SenseLock, but tells no state of it that is known: see -vv, then pin it with --record"
+            return Statement(UNKNOWN, sentence, "")
+        sentence = "the report has no record of a SenseLock key: the server did not detect it when the report was made"
+        return Statement(CRITICAL, f"{sentence}; {CHECK_KEY}", "")
+
+    def lines(self) -> tuple[str, ...]:
+        """The candidates for -vv, in the order of the report."""
+        names = {OK: "works", CRITICAL: "fails", UNKNOWN: "not known"}
+        shown = sorted(self.listed, key=lambda candidate: candidate.position)
+        more = (f"and {self.count - len(shown)} more",) if self.count > len(shown) else ()
+        return (*(f"{'record' if item.sure else 'mention'} {item.path}: {names[item.statement.state]}: {item.statement.text}"
+                  for item in shown), *more)  # fmt: skip
+
+
+def _with_place(statement: Statement, advice: str = "") -> Statement:
+    return statement._replace(sentence=f"{statement.sentence} ({statement.place}){advice}")
+
+
+class Pin(NamedTuple):
+    """The place that --record names: the elements from the root with their numbers, and an attribute or ""."""
+
+    steps: tuple[tuple[str, int], ...]
+    attribute: str
+    path: str
+
+
+def parse_pin(path: str) -> Pin | None:
+    """`/a/b[2]/@c` as -vv prints it. None = this is no such path."""
+    if not re.fullmatch(r"(?:/[^/@\[\]\s]+(?:\[[1-9][0-9]{0,8}\])?)+(?:/@[^/@\[\]\s]+)?", path) or len(path) > 2000:
+        return None
+    elements, _, attribute = path.partition("/@")
+    steps = (re.fullmatch(r"([^\[]+)(?:\[([0-9]+)\])?", step) for step in elements[1:].split("/"))
+    return Pin(tuple((step[1], int(step[2] or 1)) for step in steps if step), attribute, path)
+
+
+def judge_pinned(text: str, works: str, path: str) -> Statement:
+    """The statement of the value that --record names: it works when it says so in the words known or given."""
+    place = f"record {runtime.clean(path, 200)}"
+    text = one_line(text)
+    binding = statement_in(text, place)
+    if text == one_line(works) or (works == WORKS and state_in(text) == OK) or (binding and binding.state == OK):
+        return Statement(OK, binding.sentence if binding and binding.state == OK else works_by("SenseLock ключ"), text, "", place)
+    return _with_place(failing(text, place) if text else unrecognised("the pinned record is empty", text, place))
+
+
 # --- Pure parsers: HTTP ---------------------------------------------------------------------------------------
 
-CHARSETS = frozenset("utf-8 utf8 windows-1251 cp1251 koi8-r cp866 ibm866 iso-8859-5 iso-8859-1 us-ascii".split())
+CHARSETS = words("utf-8 utf8 windows-1251 cp1251 koi8-r cp866 ibm866 iso-8859-5 iso-8859-1 us-ascii")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_-]{1,40})""", re.IGNORECASE)
 _URL = re.compile(r"(?:(https?):)?//([^/?#\\]*)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL)
 
@@ -351,10 +742,6 @@ MAX_REDIRECTS = 5
 
 class Unreachable(Exception):
     """The server cannot be reached or does not answer as itself; --unreachable says which state that is."""
-
-
-class TooSlow(Exception):
-    """The time for a connection is over."""
 
 
 def resolve(host: str, port: int) -> Sequence[tuple[int, int, int, str, tuple[object, ...]]]:
@@ -427,7 +814,8 @@ def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
         return context.wrap_socket(raw, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         reasons = {10: "it has expired", 18: "it is self-signed", 19: "its authority is self-signed and not known here",
-                   20: "its authority is not known here", 62: "it is not for this name", 64: "it is not for this address"}  # fmt: skip
+                   20: "its authority is not known here", 62: "it is not for this name",
+                   64: "it is not for this address"}  # fmt: skip
         why = reasons.get(error.verify_code, runtime.clean(error.verify_message, 100))
         raise Unreachable(f"the TLS certificate of {host} is not accepted: {why}; --insecure would not verify it") from None
     except ssl.SSLError as error:
@@ -664,9 +1052,8 @@ class Server:
                 return answer
             origin, path = redirect_target(location, self.origin, path)
             if origin != self.origin:
-                raise runtime.Problem(
-                    f"{answer.url} redirects to {runtime.clean(origin, 100)}: not followed, the login stays here; check -H, -p and -S"
-                )
+                there = f"{answer.url} redirects to {runtime.clean(origin, 100)}"
+                raise runtime.Problem(f"{there}: not followed, the login stays here; check -H, -p and -S")
             if answer.status not in (307, 308):
                 method, form = "GET", b""
         raise runtime.Problem(f"{self.url} redirects without end: more than {MAX_REDIRECTS} times")
@@ -762,6 +1149,455 @@ def read_license_page(server: Server) -> Reading:
     return Reading(worst_of(statements), notes=(f"read {answer.url}", *notes))
 
 
+# --- Reading a report: streamed through expat -----------------------------------------------------------------
+#
+# The whole report is read, since one that is cut off proves nothing. Handlers in Python would more than double the
+# time, so they are attached only around those blocks whose bytes hold one of the words that a record must contain.
+# A record is REACH bytes at most, and handlers are on at least a block (longer than REACH) before and after each such
+# word; so what is found depends neither on the place of the block borders nor on where handlers were off.
+
+BLOCK = 1 << 14
+REACH = 1 << 13
+MAX_TAG = 1 << 20
+MAX_GROWTH = 60_000
+MAX_DEPTH = 5_000
+CUT_OFF = frozenset((3, 5, 6, 20))  # expat: no element found, unclosed token, partial character, unclosed CDATA section
+_DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]{1,200}\?>")
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{1,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+TOO_DEEP = "the report is nested too deep or has too many different names to be one"
+
+
+def words_to_find(beginning: bytes) -> tuple[bytes, ...]:
+    """The bytes of which a block must hold one to be looked at, in the report's encoding; () = look at every block.
+
+    Every text that a record is told by contains SenseLock (looked for apart, in any case) or one of these words. A
+    character reference, a comment or a section in between may hide a word; so they count as words.
+    """
+    declared = _DECLARED.match(beginning)
+    encoding = declared[1].decode("ascii") if declared else "utf-8"
+    try:
+        ordinary = bytes(range(1, 128)).decode(encoding) == "".join(map(chr, range(1, 128)))
+        words = tuple(word.encode(encoding) for word in TELLING_WORDS)
+    except (LookupError, UnicodeError):
+        return ()  # ASCII and the like may say them by character references only; and expat tells what it cannot read
+    if not ordinary or beginning[:1] in (b"\xff", b"\xfe", b"\0") or beginning[1:2] == b"\0":
+        return ()
+    return (*words, b"&#", b"<!", b"<?")
+
+
+class ReportParser:
+    """Reads one report block by block and collects what it says of the key.
+
+    `exact` keeps handlers attached everywhere, so that the paths are complete; `pin` is the record to be read.
+    """
+
+    def __init__(self, pin: Pin | None = None, exact: bool = False) -> None:
+        import pyexpat
+
+        self.findings = Findings()
+        self.size = 0
+        self.pinned: str | None = None
+        self._pin, self._matched = pin, 0
+        self._pinned_element: Element | None = None
+        self._exact, self._near = exact or pin is not None, False
+        self._stack = [Element("", {})]
+        self._expat = pyexpat
+        self._parser = pyexpat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.SkippedEntityHandler = self._skipped
+
+    def read(self, blocks: Iterable[bytes]) -> None:
+        """Read the whole report. One that is cut off, broken, or no report at all is a Problem."""
+        words: tuple[bytes, ...] | None = None
+        held, tail = b"", b""
+        before = (False, False)  # whether the two blocks before the held one hold a word
+        held_hit = pending = False
+        allocated = sys.getallocatedblocks()
+        for block in itertools.chain(blocks, (b"",)):
+            searched = tail + block
+            if words is None:
+                words, declaration = words_to_find(block), _DECLARATION.match(block)
+                searched = block[declaration.end() :] if declaration else block
+            hit = self._holds_a_word(searched, words)
+            tail = block[-32:]
+            if held:
+                self._attach(any(before) or held_hit or hit or (pending and self._near))
+                pending = self._feed(held)
+                if sys.getallocatedblocks() - allocated > MAX_GROWTH:
+                    raise runtime.Problem(TOO_DEEP)
+            before, held, held_hit = (before[1], held_hit), block, hit
+        self._feed(b"", True)
+
+    def _holds_a_word(self, block: bytes, words: tuple[bytes, ...]) -> bool:
+        return not words or b"senselock" in block.lower() or any(word in block for word in words)
+
+    def _feed(self, block: bytes, last: bool = False) -> bool:
+        """Give expat a block; True when it waits for the rest of a tag that is already longer than a record reaches."""
+        self.size += len(block)
+        try:
+            self._parser.Parse(block, last)
+        except self._expat.ExpatError as error:
+            raise self._broken(error) from None
+        except (LookupError, ValueError, TypeError) as error:  # an encoding that Python or expat does not know
+            why = runtime.clean(error, 100)
+            raise runtime.Problem(f"the report cannot be read in the encoding that it declares: {why}") from None
+        waiting = self.size - self._parser.CurrentByteIndex
+        if waiting > MAX_TAG:
+            raise runtime.Problem(f"the report has a tag or a comment of more than {MAX_TAG >> 20} MB: that is no sysinfo report")
+        return waiting > REACH
+
+    def _broken(self, error: pyexpat.ExpatError) -> runtime.Problem:
+        if error.code in CUT_OFF:
+            return runtime.Problem(f"the report is cut off after {self.size} bytes: it was not sent or stored to its end")
+        why = runtime.clean(self._expat.ErrorString(error.code), 80)
+        return runtime.Problem(f"the report is no well-formed XML: {why}, line {error.lineno}, column {error.offset + 1}")
+
+    def _attach(self, near: bool) -> None:
+        """Switch the handlers for the next block."""
+        if self._near and not near:
+            for depth in range(1, len(self._stack)):
+                self._outgrow(self._stack[depth], self._stack[1:depth])
+            if not self._exact:
+                del self._stack[1:]
+        self._near = near
+        watching = near or self._exact
+        self._parser.StartElementHandler = self._start if watching else None
+        self._parser.EndElementHandler = self._end if watching else None
+        self._parser.CharacterDataHandler = self._text if near or self._pinned_element else None
+
+    # Handlers
+
+    def _doctype(self, name: str, system: str | None, public: str | None, has_internal_subset: int) -> None:
+        if has_internal_subset:
+            raise runtime.Problem("the report declares entities or attributes of its own, which no sysinfo report does: not read")
+
+    def _skipped(self, name: str, is_parameter: bool) -> None:
+        raise runtime.Problem(f"the report refers to an entity that it does not hold ({runtime.clean(name, 40)}): not read")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        parent = self._stack[-1]
+        parent.tail = ""
+        number = 1
+        if self._exact:
+            number = parent.counts[name] = parent.counts.get(name, 0) + 1
+        element = Element(name, attributes, self._parser.CurrentByteIndex if self._near else -1, number)
+        if self._pin and self._matched == len(self._stack) - 1 < len(self._pin.steps):
+            self._match(element)
+        self._stack.append(element)
+        if len(self._stack) > MAX_DEPTH:
+            raise runtime.Problem(TOO_DEEP)
+
+    def _text(self, text: str) -> None:
+        element = self._stack[-1]
+        if element is self._pinned_element and len(self.pinned or "") <= REACH:
+            self.pinned = (self.pinned or "") + text
+        if element.start >= 0 and self._parser.CurrentByteIndex - element.start > REACH:
+            self._outgrow(element, self._stack[1:-1])
+        if element.start < 0:
+            text = element.tail + text
+            element.tail = text[-16:]
+            if SENSELOCK.search(text):
+                element.tail = ""
+                self._mention(text, self._stack[1:])
+        elif element.texts:
+            element.texts[-1] += text
+        else:
+            element.texts.append(text)
+
+    def _end(self, name: str) -> None:
+        if len(self._stack) == 1:  # it started before the handlers were attached
+            self._stack[0].tail = ""
+            return
+        element = self._stack.pop()
+        parent = self._stack[-1]
+        parent.tail = ""
+        self._matched = min(self._matched, len(self._stack) - 1)
+        if element is self._pinned_element:
+            self._pinned_element = None
+        elif parent is self._pinned_element:
+            self.pinned = (self.pinned or "") + " "
+        if element.start < 0:
+            return
+        here = self._parser.CurrentByteIndex
+        if here - element.start > REACH:
+            self._outgrow(element, self._stack[1:])
+        elif parent.start >= 0 and here - parent.start <= REACH:
+            parent.children.append(element)
+            parent.texts.append("")
+        else:
+            self._outgrow(parent, self._stack[1:-1])
+            self._judge(element, self._stack[1:])
+
+    # What the handlers find
+
+    def _match(self, element: Element) -> None:
+        assert self._pin is not None
+        if (element.name, element.number) != self._pin.steps[self._matched]:
+            return
+        self._matched += 1
+        if self._matched == len(self._pin.steps):
+            if self._pin.attribute:
+                self.pinned = element.attributes.get(self._pin.attribute)
+            else:
+                self.pinned, self._pinned_element = "", element
+                self._parser.CharacterDataHandler = self._text
+
+    def _judge(self, tree: Element, above: Sequence[Element]) -> None:
+        """Look for the key in a part of the report that has ended; `above` leads to it from the root."""
+        if is_telling(tree):
+            for candidate in candidates_in(tree, path_of(above)):
+                self.findings.add(candidate)
+
+    def _outgrow(self, element: Element, above: Sequence[Element]) -> None:
+        """An element has become larger than a record: its attributes and its children stand alone from now on."""
+        if element.start < 0:
+            return
+        alone = Element(element.name, element.attributes, element.start, element.number)
+        children, texts = element.children, element.texts
+        element.start, element.children, element.texts = -1, [], []
+        element.tail = texts[-1][-16:] if texts else ""
+        self._judge(alone, above)
+        for child in children:
+            self._judge(child, [*above, element])
+        for text in texts:
+            self._mention(text, [*above, element])
+
+    def _mention(self, text: str, where: Sequence[Element]) -> None:
+        """The key may be named in the text of an element that is larger than a record."""
+        found = SENSELOCK.search(text)
+        if found:
+            shown = text[max(0, found.start() - 40) : found.end() + 40]
+            statement = unrecognised("no state", shown)
+            self.findings.add(Candidate(statement, False, self._parser.CurrentByteIndex, path_of(where)))
+
+
+# --- The collector: reports -----------------------------------------------------------------------------------
+
+REPORT_PAGE = "/sysinfo/si_save_request"
+CLOCK_TOLERANCE = 0.1  # hours by which a report may come from the future: its name counts minutes, and clocks differ
+MAX_DIRECTORY = 1 << 17
+DEFLATED_OR_STORED = (0, 8)
+
+
+def regrouped(pieces: Iterable[bytes], max_size: int) -> Iterator[bytes]:
+    """The same bytes in blocks of BLOCK bytes; more than `max_size` of them are a Problem."""
+    held, size = bytearray(), 0
+    for piece in pieces:
+        size += len(piece)
+        if size > max_size:
+            raise runtime.Problem(f"the report is larger than {max_size >> 20} MB: --max-size allows more")
+        if not held and len(piece) == BLOCK:
+            yield piece
+            continue
+        held += piece
+        while len(held) >= BLOCK:
+            yield bytes(held[:BLOCK])
+            del held[:BLOCK]
+    if held:
+        yield bytes(held)
+
+
+def form_of(beginning: bytes) -> str:
+    """What a file is by its first bytes: "zip", "xml", or "" with any other."""
+    if beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    start = beginning.lstrip(b"\xef\xbb\xbf \t\r\n\xff\xfe\0")[:9].lower()
+    return "xml" if start[:1] == b"<" and start[:5] != b"<html" and start != b"<!doctype" else ""
+
+
+def not_a_report(beginning: bytes, name: str) -> runtime.Problem:
+    """The sentence for bytes that are no report; the beginnings of what may stand in its place are well known."""
+    known = ((b"SQLite format 3\0", "an SQLite database"), (b"\x1f\x8b", "a gzip file"), (b"7z\xbc\xaf", "a 7-Zip file"),
+             (b"Rar!", "a RAR file"), (b"%PDF", "a PDF file"), (b"<", "an HTML page"))  # fmt: skip
+    what = next((what for start, what in known if beginning.lstrip().startswith(start)), "neither XML nor ZIP")
+    return runtime.Problem(f"{name} is {what if beginning else 'empty'}, no sysinfo report")
+
+
+def made_at(name: str) -> datetime.datetime | None:
+    """When a report was made by its name, `report_<reg>_YYYYMMDD_HHMM`, in the server's local time. None = not told."""
+    found = re.search(r"report_(?:[^/\\]{1,100}?_)?([0-9]{4})([0-9]{2})([0-9]{2})_([0-9]{2})([0-9]{2})(?![0-9])", name)
+    return local_time([int(number) for number in found.groups()]) if found else None
+
+
+def local_time(numbers: Sequence[int]) -> datetime.datetime | None:
+    """Year, month, day, hour, minute as a time; None where the calendar has no such day."""
+    import datetime
+
+    year, month, day, hour, minute = numbers
+    try:
+        return datetime.datetime(year, month, day, hour, minute)
+    except ValueError:
+        return None
+
+
+def hours_since(made: datetime.datetime) -> float | None:
+    """Hours from a local time until now."""
+    try:
+        return round((time.time() - made.timestamp()) / 3600, 2)
+    except (ValueError, OverflowError, OSError):  # years far from ours
+        return None
+
+
+class BoundedFile:
+    """A seekable file for zipfile that refuses to read a directory of thousands of members into memory at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Like the file's own read, for amounts that reading a member needs."""
+        data = self._file.read(MAX_DIRECTORY + 1 if size < 0 or size > MAX_DIRECTORY else size)
+        if len(data) > MAX_DIRECTORY:
+            raise runtime.Problem("the ZIP has too many members to be a sysinfo report")
+        return data
+
+
+def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes], str, datetime.datetime | None]:
+    """The XML in a ZIP as it unpacks, its name and its time. Anything but one XML document is a Problem."""
+    import struct
+    import zipfile
+    import zlib
+
+    broken = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OSError, RuntimeError, LookupError,
+              OverflowError)  # fmt: skip
+
+    def unpack() -> Iterator[bytes]:
+        try:
+            with archive.open(member) as opened:
+                while piece := opened.read(BLOCK):
+                    yield piece
+        except broken as error:
+            raise damaged(error) from None
+
+    def damaged(error: BaseException) -> runtime.Problem:
+        return runtime.Problem(f"the ZIP {name} is damaged or cut off: {runtime.clean(error, 100) or type(error).__name__}")
+
+    try:
+        archive = zipfile.ZipFile(BoundedFile(file))
+        members = [item for item in archive.infolist() if not item.is_dir()]
+    except broken as error:
+        raise damaged(error) from None
+    documents = [item for item in members if item.filename.lower().endswith(".xml")] or (members if len(members) == 1 else [])
+    shown = ", ".join(runtime.clean(item.filename, 60) for item in members[:5]) + (", ..." if len(members) > 5 else "")
+    if len(documents) != 1:
+        what = f"{len(documents)} XML documents" if documents else "no XML document"
+        raise runtime.Problem(f"the ZIP {name} holds {what}: {shown or 'it is empty'}")
+    member = documents[0]
+    if member.flag_bits & 1:
+        raise runtime.Problem(f"the ZIP {name} is encrypted: {shown}")
+    if member.compress_type not in DEFLATED_OR_STORED:
+        raise runtime.Problem(f"the ZIP {name} is compressed by a method that is not read here ({member.compress_type}): {shown}")
+    if member.file_size > max_size:
+        raise runtime.Problem(f"the report is larger than {max_size >> 20} MB: --max-size allows more")
+    time_of_member = local_time(member.date_time[:5]) if member.date_time[0] > 1980 else None
+    return unpack(), member.filename, time_of_member
+
+
+class Wanted(NamedTuple):
+    """What the operator asks of a report: the pinned record and the value that works, exact paths, the size limit."""
+
+    pin: Pin | None = None
+    works: str = WORKS
+    exact: bool = False
+    max_size: int = 512 << 20
+
+
+def read_report(
+    pieces: Iterable[bytes], name: str, wanted: Wanted, file: BinaryIO | None = None, made: datetime.datetime | None = None
+) -> Reading:
+    """Read a report, ZIP or XML by its first bytes. `file` is where the pieces come from, if a ZIP may seek in it."""
+    shown = runtime.clean(os.path.basename(name), 100) or "the answer"
+    pieces = iter(pieces)
+    blocks = regrouped(pieces, wanted.max_size)
+    beginning = next(blocks, b"")
+    blocks = itertools.chain((beginning,), blocks)
+    names = [name]
+    if form_of(beginning) == "zip":
+        file = file or held_in_memory(blocks, shown, wanted.max_size)
+        unpacked, member, member_time = open_zip(file, shown, wanted.max_size)
+        blocks = regrouped(unpacked, wanted.max_size)
+        beginning = next(blocks, b"")
+        blocks = itertools.chain((beginning,), blocks)
+        names.append(member)
+        made = member_time or made
+        shown = f"{runtime.clean(member, 60)} in {shown}"
+    if form_of(beginning) != "xml":
+        raise not_a_report(beginning, shown)
+    runtime.doing(f"reading {shown}")
+    parser = ReportParser(wanted.pin, wanted.exact)
+    parser.read(blocks)
+    told = [told for told in map(made_at, names) if told]
+    age = hours_since(told[0]) if told else None if made is None else hours_since(made)
+    source = "its name" if told else "the time of its file" if made else "nothing"
+    notes = (f"read {shown}, {parser.size} bytes", f"age told by {source}")
+    return Reading(statement_of(parser, wanted), age, parser.size, notes, parser.findings.lines())
+
+
+def statement_of(parser: ReportParser, wanted: Wanted) -> Statement:
+    """What the report says: by the pinned record, or by all that was found."""
+    if not wanted.pin:
+        return parser.findings.verdict()
+    path = runtime.clean(wanted.pin.path, 200)
+    if parser.pinned is None:
+        others = f", but SenseLock stands at {parser.findings.count} other places, see -vv" if parser.findings.count else ""
+        return Statement(CRITICAL, f"the report has no record {path}{others}", "")
+    if len(parser.pinned) > REACH:
+        return Statement(UNKNOWN, f"the record {path} is too long to be a state", "")
+    return judge_pinned(parser.pinned, wanted.works, wanted.pin.path)
+
+
+def held_in_memory(blocks: Iterable[bytes], name: str, max_size: int) -> BinaryIO:
+    """A ZIP that cannot be read twice where it comes from, held in memory: as small as the report is when packed."""
+    import io
+
+    held = io.BytesIO()
+    limit = max(max_size // 64, 1 << 20)
+    for block in blocks:
+        held.write(block)
+        if held.tell() > limit:
+            raise runtime.Problem(f"the ZIP {name} is larger than {limit >> 20} MB: --max-size allows more")
+    return held
+
+
+def read_live_report(server: Server, form: str, wanted: Wanted) -> Reading:
+    """Have the server make a report and read it. Without a name that tells otherwise, it is as old as the request."""
+    server.fetch("GET", REPORT_PAGE, follow=())  # only for the cookies: a first request is answered by 307, never by a report
+    answer = server.page("POST", REPORT_PAGE, f"type={form}".encode())
+    refuse(answer, server.login)
+    if is_page(answer):
+        raise not_kodeks(answer, "no report")
+    disposition = answer.header("content-disposition")
+    name = re.search(r"""filename\s*=\s*["']?([^"';]+)""", disposition, re.IGNORECASE)
+    reading = read_report(answer.pieces(), name[1] if name else "", wanted)
+    if reading.age is None:
+        reading = reading._replace(age=0.0)
+    return reading._replace(notes=(f"read {answer.url}", *reading.notes))
+
+
+def read_stored_report(path: str, wanted: Wanted) -> Reading:
+    """Read a report from a file, "-" for standard input."""
+    import datetime
+    import stat
+
+    name = "standard input" if path == "-" else path
+    shown = runtime.clean(name, 150)
+    runtime.doing(f"reading {shown}")
+    try:
+        descriptor = 0 if path == "-" else os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb", buffering=0, closefd=path != "-") as file:
+            status = os.fstat(descriptor)
+            regular = stat.S_ISREG(status.st_mode)
+            if not regular and path != "-":
+                raise runtime.Problem(f"{shown} is not a regular file")
+            made = datetime.datetime.fromtimestamp(status.st_mtime) if regular else None
+            return read_report(iter(lambda: file.read(BLOCK), b""), name, wanted, file if regular else None, made)
+    except (OSError, ValueError) as error:
+        why = runtime.clean(getattr(error, "strerror", None) or error, 80)
+        raise runtime.Problem(f"{shown} cannot be read: {why}") from None
+
+
 class KodeksKey(nagiosplugin.Resource):
     """The key as the server sees it, read once from a page or a report."""
 
@@ -846,8 +1682,6 @@ class ReportAge(nagiosplugin.Context):
         return runtime.perfdata("age", metric.value, "", self.warning, self.critical)
 
 
-CLOCK_TOLERANCE = 0.1
-
 # --- The sentence ---------------------------------------------------------------------------------------------
 
 
@@ -908,47 +1742,96 @@ def options() -> runtime.Options:
     server.add_argument("-l", "--logname", metavar="USER", type=user_name, help="log in as USER (not an administrator)")
     server.add_argument("--password-file", metavar="FILE",
                         help="the password is FILE's first line; or key password in an ini section, or $KODEKS_PASSWORD")
-    server.add_argument("--source", choices=("zip", "xml", "page"), default="zip",
-                        help="read the sysinfo report as ZIP or XML, or the binding line of /admin/lic: page (zip)")
+    server.add_argument("--source", choices=("zip", "xml", "page"),
+                        help="zip, xml: have the server make its sysinfo report; page: read the binding line of /admin/lic, "
+                             "which is quick and the best known (zip)")
     server.add_argument("--unreachable", metavar="STATE", type=runtime.alarm_state, default="unknown",
                         help="state if the server cannot be reached: refused, timeout, DNS, reset, TLS, HTTP 5xx but not "
                              "503, something else in its place (unknown)")
     server.add_argument("--probe-license-manager", action="store_true",
-                        help="when the server blames a license manager, connect to the address it names and say whether it answers")
+                        help="when the server blames a license manager: connect to the address it names, say whether it answers")
+    report = parser.add_argument_group("the report")
+    report.add_argument("--file", metavar="PATH", help="read a stored report, ZIP or XML; - is standard input")
+    report.add_argument("-w", "--warning", metavar="RANGE", type=runtime.threshold,
+                        help="warn if its age in hours is outside RANGE")
+    report.add_argument("-c", "--critical", metavar="RANGE", type=runtime.threshold,
+                        help="alarm if its age in hours is outside RANGE")
+    report.add_argument("--record", metavar="PATH", type=record_path,
+                        help="judge only this value, a path as -vv prints it: /a/b[2]/@state")
+    report.add_argument("--working", metavar="TEXT", help=f"the value of --record that means the key works ({WORKS})")
+    report.add_argument("--max-size", metavar="MB", type=megabytes, default="512", help="refuse a larger report, unpacked (512)")
     return parser
+
+
+def record_path(text: str) -> Pin:
+    """The path of a record for --record."""
+    pin = parse_pin(text)
+    if pin is None:
+        raise argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' is no path; write it as -vv prints it, /a/b[2]/@state")
+    return pin
+
+
+def megabytes(text: str) -> int:
+    """A size limit in MB, 1 to 100000."""
+    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' is no size; write a number of MB from 1 to 100000")
+    return int(text)
 
 
 def login_from(values: argparse.Namespace) -> Login | None:
     """The login of -l with its password: file, ini section, environment, in this order."""
     if values.logname is None:
-        if values.password_file:
-            raise runtime.Problem("--password-file without -l USER")
         return None
     if values.password_file:
-        password = runtime.read_private(values.password_file, "--password-file").splitlines()[:1]
-        password = password[0] if password else ""
+        password = runtime.read_private(values.password_file, "--password-file").partition("\n")[0].rstrip("\r")
     else:
         password = values.secrets.get("password") or os.environ.get("KODEKS_PASSWORD", "")
     if not password:
-        raise runtime.Problem("-l without a password: use --password-file, the key password in an ini section, or KODEKS_PASSWORD")
+        raise runtime.Problem("-l without a password: use --password-file, a key password in the ini section, or KODEKS_PASSWORD")
     login = Login(values.logname, password)
     login.keep_secret()
     return login
 
 
+def contradiction_in(values: argparse.Namespace) -> str:
+    """What is wrong with options that are right each by itself, "" for nothing."""
+    page = values.source == "page"
+    about_report = any(option is not None for option in (values.warning, values.critical, values.record))
+    about_server = any((values.port, values.ssl, values.logname, values.password_file, values.source))
+    wrong = {
+        "give either -H HOST or --file PATH": (values.hostname is None) == (values.file is None),
+        "--file is empty": values.file == "",
+        "-p, -S, -l, --password-file and --source are for a server, not for --file": values.file is not None and about_server,
+        "--insecure without -S": values.insecure and not values.ssl,
+        "--password-file without -l USER": values.password_file and not values.logname,
+        "-w, -c and --record are for a report, not for --source page": page and about_report,
+        "--working is for --record": values.working is not None and values.record is None,
+        "--working is empty": values.working is not None and not values.working.strip(),
+    }
+    return next((text for text, is_so in wrong.items() if is_so), "")
+
+
+def source_of(values: argparse.Namespace) -> Callable[[], Reading]:
+    """What reads the state of the key, as the options want it."""
+    wanted = Wanted(values.record, values.working or WORKS, values.verbose > 1, values.max_size << 20)
+    if values.file is not None:
+        return lambda: read_stored_report(values.file, wanted)
+    port = values.port or (443 if values.ssl else 80)
+    server = Server(values.hostname, port, values.ssl, values.insecure, login_from(values))
+    if values.source == "page":
+        return lambda: read_license_page(server)
+    return lambda: read_live_report(server, values.source or "zip", wanted)
+
+
 def build(values: argparse.Namespace) -> nagiosplugin.Check:
     """The check as nagiosplugin runs it."""
-    if not values.hostname:
-        raise runtime.Problem("give -H HOST or --file PATH; check_kodeks_xml --help lists the options")
-    if values.insecure and not values.ssl:
-        raise runtime.Problem("--insecure without -S")
-    if values.source != "page":
-        raise runtime.Problem("--source zip and xml are being written")
-    server = Server(values.hostname, values.port or (443 if values.ssl else 80), values.ssl, values.insecure, login_from(values))
-    key = KodeksKey(lambda: read_license_page(server), values.unreachable, values.probe_license_manager)
-    return nagiosplugin.Check(
-        key, ReportAge(None, None), Measured("time", "s"), Measured("size", "B"), KeyState("working"), Spoken(key, values.verbose)
-    )
+    wrong = contradiction_in(values)
+    if wrong:
+        raise runtime.Problem(f"{wrong}; check_kodeks_xml --help lists the options")
+    key = KodeksKey(source_of(values), values.unreachable, values.probe_license_manager)
+    age = ReportAge(values.warning, values.critical)
+    numbers = Measured("time", "s"), Measured("size", "B")
+    return nagiosplugin.Check(key, age, *numbers, KeyState("working"), Spoken(key, values.verbose))
 
 
 def main() -> None:
