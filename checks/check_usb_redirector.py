@@ -1305,13 +1305,14 @@ def state_file_of(request: Request) -> str:
 
 
 def read_memory(path: str) -> LogMemory | None:
-    """The memory of the last run; None = there is none or it is no such file. Only a file of this user is believed."""
+    """The memory of the last run, None = this is the first. Only a file of this user is believed; a broken one
+    remembers nothing, so that the whole log is read again."""
     shown = runtime.clean(path, 160)
     try:
         with open_regular(path, getattr(os, "O_NOFOLLOW", 0)) as file:
             if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
                 raise runtime.Problem(f"state file {shown} belongs to somebody else: remove it")
-            return load_memory(file.read(1 << 16).decode("utf-8", "replace"))
+            return load_memory(file.read(1 << 16).decode("utf-8", "replace")) or LogMemory(-1, 0, b"")
     except FileNotFoundError:
         return None
     except OSError as error:

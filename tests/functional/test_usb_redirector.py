@@ -1,0 +1,686 @@
+"""check_usb_redirector as a process: fake tools, a real USB/IP server, real processes, ports and logs."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shlex
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from lab.forwarder_tools import (
+    ForwarderTools,
+    forwarder_daemon,
+    refused_port,
+    sample,
+    silent_port,
+    talking_port,
+    unreachable_port,
+)
+from lab.run_check import Outcome, command, run_check, run_process
+from lab.usb_bus import UsbBus
+from lab.usbip_server import SenseLockKey, UsbIpServer
+
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+KEY = "0471:485d"
+DATED = ("--license-expires", "perpetual")
+TERM = "license of USB Redirector is perpetual; "
+
+
+def said(outcome: Outcome) -> tuple[int, str]:
+    """Exit code and output, with the one number that no run repeats made equal."""
+    return outcome.code, re.sub(r"time=[0-9.]+s", "time=Ts", outcome.text)
+
+
+def expect(state: int, text: str) -> tuple[int, str]:
+    """What a run must say: one line of it, behind the service and the state."""
+    return state, f"USB_REDIRECTOR {('OK', 'WARNING', 'CRITICAL', 'UNKNOWN')[state]} - {text}\n"
+
+
+def redirector(*arguments: str, **more: Any) -> tuple[int, str]:
+    """A run about USB Redirector whose license is no matter."""
+    return said(run_check("usb_redirector", "--product", "usb-redirector", *DATED, *arguments, **more))
+
+
+# --- The license's dates --------------------------------------------------------------------------------------
+
+
+def in_days(days: int) -> str:
+    """A date as an operator writes it, seen from today."""
+    return (datetime.date.today() + datetime.timedelta(days=days)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("days", "arguments", "state", "text"),
+    [
+        pytest.param(200, [], OK, "ends in 200 days ({date})", id="all well"),
+        pytest.param(30, [], OK, "ends in 30 days ({date})", id="30 days are not fewer than 30"),
+        pytest.param(29, [], WARNING, "ends in 29 days ({date}): renew it now", id="29 days"),
+        pytest.param(7, [], WARNING, "ends in 7 days ({date}): renew it now", id="7 days"),
+        pytest.param(6, [], CRITICAL, "ends in 6 days ({date}): renew it now", id="6 days"),
+        pytest.param(0, [], CRITICAL, "ends today ({date}): renew it now", id="today"),
+        pytest.param(-1, [], CRITICAL, "expired 1 day ago ({date}): renew it, then reconnect the key", id="yesterday"),
+        pytest.param(20, ["-w", "14:", "-c", "3:"], OK, "ends in 20 days ({date})", id="other ranges"),
+        pytest.param(-5, ["-w", "~:", "-c", "~:"], CRITICAL, "expired 5 days ago ({date}): renew it, then reconnect the key",
+                     id="no range excuses an expired one"),
+    ],
+)  # fmt: skip
+def test_license(days: int, arguments: list[str], state: int, text: str) -> None:
+    date = in_days(days)
+    warning, critical = (arguments[1], arguments[3]) if arguments else ("30:", "7:")
+    outcome = run_check("usb_redirector", "--product", "usb-redirector", "--no-list", "--license-expires", date, *arguments)
+    numbers = f"license_days={days};{warning};{critical}"
+    assert said(outcome) == expect(state, f"license of USB Redirector {text.format(date=date)} | {numbers}")
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Etc/GMT-14", "Europe/Moscow"])
+def test_the_day_is_the_machines_own(zone: str) -> None:
+    outcome = run_check("usb_redirector", "--product", "generic", "--license-expires", in_days(-3), "-vv", env={"TZ": zone})
+    today = run_process(["date", "+%F"], env={"TZ": zone}).text.strip()
+    left = (datetime.date.fromisoformat(in_days(-3)) - datetime.date.fromisoformat(today)).days
+    assert f"expired {-left} day" in outcome.line
+
+
+@pytest.mark.parametrize("date", ["2026-02-30", "2027-02-29", "01.02.2027", "２０２７-01-31", "1999-12-31", "", "soon"])
+def test_no_date_is_a_usage_error(date: str) -> None:
+    outcome = run_check("usb_redirector", "--product", "generic", f"--license-expires={date}")
+    assert outcome.code == UNKNOWN
+    assert outcome.line.startswith("USB_REDIRECTOR UNKNOWN - argument --license-expires: '")
+
+
+HELP = "; check_usb_redirector --help lists the options"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        pytest.param("", "--product is missing; check_usb_redirector --help lists the products", id="nothing"),
+        pytest.param("--product generic", "nothing to judge: the forwarder has no default on this system, name a --process, "
+                     "a --service, -H or a list", id="asked for nothing"),
+        pytest.param("--product usbip --no-list", "nothing to judge: USB/IP has no default on this system, name a --process, "
+                     "a --service, -H or a list", id="asked for nothing of usbip"),
+        pytest.param("--product generic --device x", f"the list of the forwarder has no publicly known form: use --process, --service or -H{HELP}",
+                     id="a list nobody can read"),
+        pytest.param("--product usb-over-network --list-command x", "the list of USB over Network has no publicly known form: "
+                     f"use --process, --service or -H{HELP}", id="a list nobody has seen"),
+        pytest.param("--product usbipd-win --device x", "--device needs a list, and usbipd-win has no usual list command here: give --list-command",
+                     id="no tool on this system"),
+        pytest.param("--product virtualhere -p 7575", f"-p needs -H{HELP}", id="port alone"),
+        pytest.param("--product generic -H x", f"-H needs -p: no usual port of the forwarder is known{HELP}", id="host alone"),
+        pytest.param("--product virtualhere --list-command a --list-output b", f"--list-command and --list-output exclude each other{HELP}", id="two lists"),
+        pytest.param("--product virtualhere --no-list --device a", f"--no-list contradicts the other options{HELP}", id="no list, but a device"),
+        pytest.param("--product virtualhere --list-max-age 5", f"--list-max-age needs --list-output FILE{HELP}", id="age of nothing"),
+        pytest.param("--product virtualhere --utn-code 1=ok", f"--utn-code belongs to --product seh-utn{HELP}", id="code of another product"),
+        pytest.param("--product seh-utn --list-command x --device a", f"seh-utn is judged by the exit code of its tool alone{HELP}", id="exit codes name no device"),
+        pytest.param("--product generic --log x", f"--log and --log-pattern belong together{HELP}", id="log without pattern"),
+        pytest.param("--product generic --log x --log-pattern (", f"argument --log-pattern: '(' is no regular expression "
+                     f"(missing ), unterminated subpattern at position 0){HELP}", id="no regular expression"),
+        pytest.param("--product virtualhere --list-command ''", "--list-command is empty", id="empty command"),
+        pytest.param("--product virtualhere --list-command '\"a'", "--list-command cannot be read: No closing quotation", id="open quotation"),
+        pytest.param("--product generic --service=-Hevil", f"argument --service: '-Hevil' is no service name{HELP}", id="an option as service"),
+        pytest.param("--product generic --process ''", f"argument --process: empty{HELP}", id="empty process"),
+        pytest.param("--product generic -H 'a b' -p 1", f"argument -H/--hostname: 'a b' is no host name or address{HELP}", id="no host"),
+    ],
+)  # fmt: skip
+def test_usage_errors(arguments: str, text: str) -> None:
+    assert said(run_check("usb_redirector", *shlex.split(arguments))) == expect(UNKNOWN, text)
+
+
+def test_a_license_is_needed_where_the_product_is_sold() -> None:
+    for product, title in (("usb-redirector", "USB Redirector"), ("usb-network-gate", "USB Network Gate"), ("virtualhere", "VirtualHere")):
+        outcome = run_check("usb_redirector", "--product", product, "--process", "pytest-needs-a-name")
+        assert outcome.text == (
+            "USB_REDIRECTOR CRITICAL - process pytest-needs-a-name is not running: start it; "
+            f"license term of {title} unknown: give --license-expires YYYY-MM-DD or perpetual | processes=0;;;0\n"
+        )
+
+
+# --- List tools -----------------------------------------------------------------------------------------------
+
+SHARED = sample("usbsrv-list-key-shared-constructed.txt")
+GONE = sample("usbclnt-list-key-not-available-constructed.txt")
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "text"),
+    [
+        pytest.param(lambda t: t.prints("tool", SHARED), OK, TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0 time=Ts;;;0", id="offered"),
+        pytest.param(lambda t: t.prints("tool", GONE), CRITICAL,
+                     f"key {KEY} is not available: is it plugged in at the forwarder, and the license valid? | devices=0;;;0 time=Ts;;;0", id="gone"),
+        pytest.param(lambda t: t.prints("tool", sample("usb-redirector-daemon-down.txt"), code=1), CRITICAL,
+                     "forwarder's daemon is not running: start usbsrvd (on a client usbclntd) | time=Ts;;;0", id="daemon down"),
+        pytest.param(lambda t: t.prints("tool", SHARED, stderr=b"warning: old kernel\n"), OK,
+                     TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0 time=Ts;;;0", id="a warning before the list"),
+        pytest.param(lambda t: t.leaves_a_child("tool", SHARED), OK,
+                     TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0 time=Ts;;;0", id="a grandchild keeps stdout"),
+        pytest.param(lambda t: t.prints("tool", SHARED, code=3), UNKNOWN,
+                     "list command {tool} ended with exit code 3: ================= USB SERVER OPERATION SUCCESSFUL =============== | time=Ts;;;0",
+                     id="a good list, a bad end"),
+        pytest.param(lambda t: t.dies("tool", SHARED), UNKNOWN,
+                     "list command {tool} ended with signal 11: ================= USB SERVER OPERATION SUCCESSFUL =============== | time=Ts;;;0", id="dies"),
+        pytest.param(lambda t: t.prints("tool", b""), UNKNOWN,
+                     "list command {tool} is no list of USB Redirector that this check knows: no output at all | time=Ts;;;0", id="silent"),
+        pytest.param(lambda t: t.prints("tool", b"\x1b[31mred|\r\n\x00"), UNKNOWN,
+                     "list command {tool} is no list of USB Redirector that this check knows: [31mred/ | time=Ts;;;0", id="escapes"),
+        pytest.param(lambda t: t.complains("tool", b"usbsrv: permission denied\n"), UNKNOWN,
+                     "list command {tool} ended with exit code 1: usbsrv: permission denied | time=Ts;;;0", id="complains"),
+        pytest.param(lambda t: t.hangs("tool", SHARED, stubborn=True), UNKNOWN,
+                     "list command {tool} did not end within 1.# s; if its daemon is frozen, --process tells", id="hangs"),
+        pytest.param(lambda t: t.floods("tool"), UNKNOWN, "list command {tool} printed more than 1048576 bytes", id="floods"),
+        pytest.param(lambda t: t.missing("tool"), UNKNOWN,
+                     "list command {tool} does not exist; install it here, or name it with --list-command", id="missing"),
+        pytest.param(lambda t: t.not_executable("tool"), UNKNOWN, "list command {tool} may not be executed", id="not executable"),
+        pytest.param(lambda t: t.not_a_program("tool"), UNKNOWN, "list command {tool} cannot be started (Exec format error)", id="no program"),
+    ],
+)  # fmt: skip
+def test_list_command(make: Callable[[ForwarderTools], Path], state: int, text: str, tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = make(tools)
+        outcome = run_check("usb_redirector", "--product", "usb-redirector", *DATED, "--list-command", f"'{tool}'", "--device", KEY, "-t", "1.8")
+        code, line = said(outcome)
+        line = re.sub(r"within 1\.\d+ s", "within 1.# s", line)
+        assert (code, line) == expect(state, text.replace("{tool}", shown(tool)))
+        assert tools.survivors() == []
+        assert outcome.seconds < 1.8 + 0.5
+
+
+def shown(tool: Path) -> str:
+    """A tool's path as the check prints it."""
+    return str(tool) if len(str(tool)) <= 80 else str(tool)[:77] + "..."
+
+
+def test_an_expired_license_outranks_a_tool_that_hangs(tmp_path: Path) -> None:
+    date = in_days(-3)
+    with ForwarderTools(tmp_path) as tools, silent_port() as port:
+        hanging = str(tools.hangs("t"))
+        outcome = run_check("usb_redirector", "--product", "usb-redirector", "--license-expires", date, "--list-command", hanging,
+                            "-H", "127.0.0.1", "-p", str(port), "--process", "pytest-no-such", "-t", "1.5")  # fmt: skip
+    assert outcome.code == CRITICAL
+    assert outcome.line.startswith(
+        f"USB_REDIRECTOR CRITICAL - license of USB Redirector expired 3 days ago ({date}): renew it, then reconnect the key; "
+        "process pytest-no-such is not running: start it; list command "
+    )
+    assert "does not answer" not in outcome.line, "the port got its share of the time"
+
+
+@pytest.mark.parametrize(
+    ("product", "tool", "arguments"),
+    [
+        ("usb-redirector", "usbsrv", ["-list"]),
+        ("usb-redirector --side client", "usbclnt", ["-list"]),
+        ("usb-network-gate", "eveusbc", ["ls", "shared"]),
+        ("usb-network-gate --side client", "eveusbc", ["ls", "net"]),
+        ("virtualhere", "vhclientx86_64", ["-t", "LIST"]),
+        ("distkontrol", "dkclientx86_64", ["-t", "LIST"]),
+        ("digi-anywhereusb", "awusbmanager-headless", ["list"]),
+    ],
+)
+def test_the_products_own_command(product: str, tool: str, arguments: list[str], tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tools.prints(tool, b"x\n")
+        outcome = run_check("usb_redirector", "--product", *product.split(), *DATED, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        assert tools.calls(tool) == [arguments]
+        assert outcome.line.split(" | ")[0].endswith("that this check knows: x")
+
+
+def test_no_shell_reads_the_command(tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = tools.prints("tool", SHARED)
+        redirector("--list-command", f"'{tool}' $HOME `id` ';' touch {tmp_path}/made > {tmp_path}/made")
+        assert tools.calls("tool") == [["$HOME", "`id`", ";", "touch", f"{tmp_path}/made", ">", f"{tmp_path}/made"]]
+        assert not (tmp_path / "made").exists()
+
+
+def test_exit_codes_of_network_gate_do_not_count(tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = tools.prints("tool", sample("usb-network-gate-ls-net.txt"), code=9)
+        outcome = run_check("usb_redirector", "--product", "usb-network-gate", *DATED, "--list-command", str(tool), "--device", "Brio 101")
+    assert said(outcome) == expect(OK, "license of USB Network Gate is perpetual; key Brio 101 is attached here | devices=1;;;0 time=Ts;;;0")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "state", "text"),
+    [
+        (0, [], OK, "the dongle server answers for the key"),
+        (24, [], CRITICAL, "the key is not available at the dongle server"),
+        (25, [], UNKNOWN, "the key is in use, and the tool does not say by whom: --utn-code 25=ok if this is by design"),
+        (25, ["--utn-code", "25=ok"], OK, "the dongle server's tool ended with exit code 25"),
+        (26, [], CRITICAL, "the key is not found at the dongle server: is it plugged in?"),
+        (41, [], CRITICAL, "the connection to the dongle server fails"),
+        (44, [], UNKNOWN, "this user may not ask the dongle server"),
+        (7, [], UNKNOWN, "list command {tool} ended with exit code 7, which is not known"),
+        (7, ["--utn-code", "7=critical"], CRITICAL, "the dongle server's tool ended with exit code 7"),
+    ],
+)
+def test_dongle_server(code: int, arguments: list[str], state: int, text: str, tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = tools.prints("utnm", b"whatever\n", code=code)
+        outcome = run_check("usb_redirector", "--product", "seh-utn", "--list-command", str(tool), *arguments)
+    assert said(outcome) == expect(state, text.replace("{tool}", shown(tool)) + " | time=Ts;;;0")
+
+
+# --- Captured lists -------------------------------------------------------------------------------------------
+
+
+def make_fifo(path: Path) -> object:
+    """A FIFO in the place of a file."""
+    os.mkfifo(path)
+    return path
+
+
+def test_captured_list(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(SHARED)
+    good = expect(OK, TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0")
+    assert redirector("--list-output", str(path), "--device", KEY) == good
+    assert redirector("--list-output", "-", "--device", KEY, stdin=SHARED) == good
+    assert redirector("--list-output", str(path), "--list-max-age", "5", "--device", KEY) == good
+    old_time = time.time() - 3 * 3600
+    os.utime(path, (old_time, old_time))
+    old = expect(UNKNOWN, f"list {path} is 180 minutes old: does the job that writes it still run?")
+    assert redirector("--list-output", str(path), "--list-max-age", "5", "--device", KEY) == old
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        pytest.param(lambda p: None, "--list-output: {p} cannot be read: No such file or directory", id="missing"),
+        pytest.param(lambda p: p.mkdir(), "--list-output: {p} cannot be read: Is a directory", id="directory"),
+        pytest.param(lambda p: os.mkfifo(p), "--list-output: {p} is not a regular file", id="FIFO"),
+        pytest.param(lambda p: p.write_bytes(b""), "the captured list is no list of USB Redirector that this check knows: no output at all", id="empty"),
+        pytest.param(lambda p: p.write_bytes(b"x" * (2 << 20)), "--list-output: {p} is larger than 1048576 bytes", id="huge"),
+        pytest.param(lambda p: p.write_bytes(SHARED[:-30]), "the captured list is no list of USB Redirector that this check knows: "
+                     "its closing line is missing: it is cut", id="cut"),
+    ],
+)  # fmt: skip
+def test_captured_list_that_cannot_be_read(make: Callable[[Path], object], text: str, tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    make(path)
+    code, line = redirector("--list-output", str(path), "--device", KEY)
+    if path.is_dir():
+        assert code == UNKNOWN and f"--list-output: {path} " in line
+    else:
+        assert (code, line) == expect(UNKNOWN, text.replace("{p}", str(path)))
+
+
+def test_no_standard_input() -> None:
+    text = "the captured list is no list of USB Redirector that this check knows: no output at all"
+    assert redirector("--list-output", "-") == expect(UNKNOWN, text)
+
+
+def test_virtualhere_by_its_xml_and_its_licenses() -> None:
+    def run(name: str, *arguments: str) -> tuple[int, str]:
+        return said(run_check("usb_redirector", "--product", "virtualhere", "--list-output", "-", *arguments, stdin=sample(name)))
+
+    bound = "virtualhere-client-state-key-bound-constructed.xml"
+    assert run(bound, *DATED, "--device", KEY) == expect(
+        CRITICAL, f"key {KEY} is in use by another machine (kodeks 192.0.2.10): release it there | devices=0;;;0"
+    )
+    for client in ("kodeks", "192.0.2.10"):
+        text = f"license of VirtualHere is perpetual; key {KEY} is in use by kodeks 192.0.2.10 | devices=1;;;0"
+        assert run(bound, *DATED, "--device", KEY, "--client", client) == expect(OK, text)
+    unlicensed = "license term of VirtualHere unknown: give --license-expires YYYY-MM-DD or perpetual"
+    assert run("virtualhere-licenses-constructed.txt") == expect(UNKNOWN, unlicensed)
+    licensed = sample("virtualhere-licenses-constructed.txt").split(b"\n")[0]
+    outcome = run_check("usb_redirector", "--product", "virtualhere", "--list-output", "-", stdin=licensed)
+    assert said(outcome) == expect(OK, "license of VirtualHere is there (devices it may serve: License Hub unlimited); the forwarder answers")
+
+
+def test_everything_in_the_list_is_shown_with_v() -> None:
+    outcome = run_check("usb_redirector", "--product", "usb-redirector", *DATED, "--list-output", "-", "-v",
+                        stdin=sample("usbclnt-list-2023-full.txt"))  # fmt: skip
+    assert outcome.text == (
+        "USB_REDIRECTOR OK - license of USB Redirector is perpetual; 1 of 2 devices offered or attached | devices=1;;;0\n"
+        "ok: license of USB Redirector is perpetual\n"
+        "ok: 1 of 2 devices offered or attached\n"
+        "device 054c:0da5 ILCE-7M4 - USB Mass Storage Device at D06EC06EDCCF: not available\n"
+        "device 054c:0336 Sony USB Device at 2-4: offered\n"
+        "not connected to 10.147.17.207:32032\n"
+        "not connected to 192.168.10.2:32032\n"
+    )
+
+
+# --- USB/IP ---------------------------------------------------------------------------------------------------
+
+
+def usbip(server: UsbIpServer, *arguments: str) -> tuple[int, str]:
+    """A run that asks this server, on a machine without a USB/IP client."""
+    return said(run_check("usb_redirector", "--product", "usbip", "-H", server.host, "-p", str(server.port), *arguments))
+
+
+ELSEWHERE = f"key {KEY} is not offered, and a device in use by another machine is not in that list: run this check where the key is attached"
+
+
+def test_the_server_of_usbip() -> None:
+    with UsbIpServer([SenseLockKey(), SenseLockKey("1bc0:0051", busid="1-7")]) as server:
+        offered = expect(OK, f"key {KEY} is offered by the forwarder | devices=2;;;0 time=Ts;;;0")
+        assert usbip(server, "--device", KEY) == offered
+        assert usbip(server) == expect(OK, "2 of 2 devices offered or attached | devices=2;;;0 time=Ts;;;0")
+        server.occupy("1-2")
+        assert usbip(server, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 1) | devices=1;;;0 time=Ts;;;0")
+        server.expire()
+        assert usbip(server, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
+        server.release("1-2")
+        server.renew()
+        assert usbip(server, "--device", KEY) == offered
+        assert set(server.requests) == {"devlist"}, "the check only looks"
+        server.freeze()
+        place = f"{server.host}:{server.port}"
+        frozen = expect(CRITICAL, f"forwarder does not answer at {place} (it takes the connection and says nothing: frozen?)")
+        assert usbip(server, "--device", KEY, "-t", "1") == frozen
+
+
+DEVLIST = bytes.fromhex("0111000500000000")
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "text"),
+    [
+        pytest.param({"raw_reply": b""}, CRITICAL, "forwarder does not answer at {place} (it closes the connection without a whole answer)", id="hangs up"),
+        pytest.param({"raw_reply": DEVLIST + b"\0\0\0\1" + b"x" * 99}, CRITICAL,
+                     "forwarder does not answer at {place} (it closes the connection without a whole answer)", id="cut"),
+        pytest.param({"trickle": 0.2}, CRITICAL, "forwarder does not answer at {place} (its answer does not end in time)", id="drips"),
+        pytest.param({"raw_reply": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, UNKNOWN,
+                     "{place} is no USB/IP server of version 1.1.1: it begins with the bytes 485454502f312e31", id="http"),
+        pytest.param({"raw_reply": DEVLIST + b"\xff" * 4}, UNKNOWN, "{place} is no USB/IP server of version 1.1.1: it announces 4294967295 devices", id="too many"),
+        pytest.param({"raw_reply": DEVLIST[:7] + b"\x01"}, CRITICAL, "forwarder at {place}: the server refuses to list its devices (status 1)", id="refuses"),
+    ],
+)  # fmt: skip
+def test_a_server_that_answers_otherwise(options: dict[str, Any], state: int, text: str) -> None:
+    with UsbIpServer(**options) as server:
+        assert usbip(server, "--device", KEY, "-t", "1.2") == expect(state, text.replace("{place}", f"{server.host}:{server.port}"))
+
+
+def attached(bus: UsbBus, *arguments: str) -> tuple[int, str]:
+    """A run on a machine whose USB bus and /run are the sandbox's."""
+    outcome = run_process([*bus.with_run(), *command("usb_redirector", "--product", "usbip", *arguments)], env=bus.env())
+    assert outcome.breaches() == []
+    return said(outcome)
+
+
+def test_the_client_of_usbip() -> None:
+    missing = "nothing is attached here: vhci_hcd is not loaded, run modprobe vhci_hcd and usbip attach (a server is asked with -H)"
+    with UsbBus() as bus:
+        assert attached(bus, "--device", KEY) == expect(CRITICAL, missing)
+        bus.load_vhci(8)
+        gone = expect(CRITICAL, f"key {KEY} is not attached here (devices listed: 0) | devices=0;;;0")
+        assert attached(bus, "--device", KEY) == gone
+        with UsbIpServer() as server:
+            there = ("-H", server.host, "-p", str(server.port), "--device", KEY)
+            here = expect(OK, f"key {KEY} is attached here | devices=1;;;0 time=Ts;;;0")
+            assert attached(bus, *there) == expect(OK, f"key {KEY} is offered by the forwarder | devices=1;;;0 time=Ts;;;0")
+            name = bus.add_key(where="usbip", remote=f"{server.host} {server.port} 1-2")
+            server.occupy("1-2")
+            assert attached(bus, *there) == here
+            assert attached(bus, "--device", KEY) == here
+            assert attached(bus, "--device", "1bc0:0051") == expect(
+                CRITICAL, "key 1bc0:0051 is neither offered by the forwarder nor attached here (devices listed: 1) | devices=1;;;0 time=Ts;;;0"
+            )
+            server.freeze()
+            silent = f"forwarder does not answer at {server.host}:{server.port} (it takes the connection and says nothing: frozen?)"
+            frozen = expect(CRITICAL, f"{silent}; {KEY} is still listed here, as a frozen forwarder leaves it | devices=1;;;0")
+            assert attached(bus, "--device", KEY, "-t", "1") == frozen
+            server.thaw()
+            server.expire()
+            bus.remove(name)
+            lost = f"key {KEY} is neither offered by the forwarder nor attached here (devices listed: 0) | devices=0;;;0 time=Ts;;;0"
+            assert attached(bus, *there) == expect(CRITICAL, lost)
+        bus.add_key(where="usbip")
+        nobody = "who serves vhci_hcd port 1 is not noted here, so nobody was asked whether the forwarder still answers: give it with -H"
+        assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{nobody} | devices=1;;;0")
+        assert bus.opened_nodes() == []
+
+
+# --- Ports ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("open_port", "state", "text"),
+    [
+        (silent_port, OK, TERM + "port open at {place} (which proves neither license nor key) | time=Ts;;;0"),
+        (talking_port, OK, TERM + "port open at {place} (which proves neither license nor key) | time=Ts;;;0"),
+        (refused_port, CRITICAL, "forwarder does not answer at {place} (Connection refused)"),
+        (unreachable_port, CRITICAL, "forwarder does not answer at {place} (no answer in time)"),
+    ],
+)
+def test_port(open_port: Any, state: int, text: str) -> None:
+    with open_port() as port:
+        expected = expect(state, text.replace("{place}", f"127.0.0.1:{port}"))
+        assert redirector("-H", "127.0.0.1", "-p", str(port), "-t", "1") == expected
+
+
+def test_a_name_without_address() -> None:
+    code, line = redirector("-H", "forwarder.invalid", "-t", "5")
+    assert code == UNKNOWN
+    assert re.match(r"USB_REDIRECTOR UNKNOWN - the name forwarder\.invalid (cannot be resolved: |is not resolved in time)", line)
+
+
+# --- Processes and services -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["usbsrvd", "usb forwarder)", "awusbmanager-headless"])
+def test_process(name: str) -> None:
+    def run() -> tuple[int, str]:
+        return said(run_check("usb_redirector", "--product", "generic", "--process", name))
+
+    gone = expect(CRITICAL, f"process {name} is not running: start it | processes=0;;;0")
+    assert run() == gone
+    with forwarder_daemon(name) as daemon:
+        assert run() == expect(OK, f"process {name} is running | processes=1;;;0")
+        daemon.freeze()
+        frozen = f"process {name} is stopped (frozen, pid {daemon.pid}): run kill -CONT {daemon.pid}, or restart it | processes=1;;;0"
+        assert run() == expect(CRITICAL, frozen)
+        daemon.thaw()
+        assert run()[0] == OK
+        daemon.become_a_zombie()
+        assert run() == gone
+
+
+def test_a_process_is_told_by_its_name_alone() -> None:
+    with forwarder_daemon("less", argv0="usbsrvd"), forwarder_daemon("usbsrvd2"), forwarder_daemon("awusbmanager-headed"):
+        for name in ("usbsrvd", "awusbmanager-headless", "awusbmanager-he", "USBSRVD2", "usbsrv"):
+            outcome = run_check("usb_redirector", "--product", "generic", "--process", name)
+            assert said(outcome) == expect(CRITICAL, f"process {name} is not running: start it | processes=0;;;0")
+
+
+def test_two_processes_and_a_product_without_a_list() -> None:
+    with forwarder_daemon("ftusbnetd"):
+        outcome = run_check("usb_redirector", "--product", "usb-over-network", *DATED)
+        assert said(outcome) == expect(OK, "license of USB over Network is perpetual; process ftusbnetd is running | processes=1;;;0")
+        outcome = run_check("usb_redirector", "--product", "generic", "--process", "ftusbnetd", "--process", "pytest-none")
+        assert said(outcome) == expect(CRITICAL, "process pytest-none is not running: start it | processes=1;;;0")
+
+
+def systemctl(text: str, **more: Any) -> Callable[[ForwarderTools], Path]:
+    """A systemctl that says this."""
+    return lambda tools: tools.prints("systemctl", text.encode(), **more)
+
+
+RUNNING = "Result=success\nLoadState=loaded\nActiveState=active\nSubState=running\nFreezerState=running\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "text"),
+    [
+        pytest.param(systemctl(RUNNING), OK, "service ftnlsv3 is running (it only supervises: that alone does not prove that the forwarder works)", id="running"),
+        pytest.param(systemctl(RUNNING.replace("=running", "=dead").replace("=active", "=inactive")), CRITICAL,
+                     "service ftnlsv3 is frozen: run systemctl thaw ftnlsv3", id="a state of the freezer that is not running"),
+        pytest.param(systemctl(RUNNING.replace("=loaded", "=not-found").replace("=active", "=inactive")), UNKNOWN,
+                     "there is no service ftnlsv3 on this machine: check --service", id="not found"),
+        pytest.param(systemctl("System has not been booted with systemd as init system (PID 1). Can't operate.\n", code=1), UNKNOWN,
+                     "service ftnlsv3: systemctl says: System has not been booted with systemd as init system (PID 1). Can't operate.; "
+                     "without systemd name its --process", id="no systemd"),
+        pytest.param(lambda tools: tools.hangs("systemctl"), UNKNOWN,
+                     "service ftnlsv3: systemctl did not end within # s; without systemd name its --process", id="hangs"),
+    ],
+)  # fmt: skip
+def test_service(make: Callable[[ForwarderTools], Path], state: int, text: str, tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        make(tools)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        code, line = said(run_check("usb_redirector", "--product", "generic", "--service", "ftnlsv3", "-t", "1", env={"PATH": path}))
+        assert (code, re.sub(r"within [0-9.]+ s", "within # s", line)) == expect(state, text)
+        assert tools.calls("systemctl") == [["show", "-p", "LoadState,ActiveState,SubState,Result,FreezerState", "--", "ftnlsv3"]]
+
+
+# --- The log --------------------------------------------------------------------------------------------------
+
+
+class WatchedLog:
+    """A forwarder's log and the check that watches it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.state = folder / "tusbserver.log", folder / "state"
+        self.state.mkdir()
+
+    def add(self, *lines: str) -> None:
+        """The forwarder writes."""
+        with self.path.open("a") as log:
+            log.writelines(f"{line}\n" for line in lines)
+
+    def look(self, *arguments: str, **more: Any) -> tuple[int, str]:
+        """One run. Nothing is held: each alarm is one for new lines."""
+        words = ("--log", str(self.path), "--log-pattern", "license|denied", "--state-dir", str(self.state), "--log-hold", "0")
+        return said(run_check("usb_redirector", "--product", "generic", *words, *arguments, **more))
+
+    def alarm(self, line: str, when: str = "") -> tuple[int, str]:
+        return expect(CRITICAL, f"log {self.path} has a matching line{when}: {line}")
+
+    @property
+    def quiet(self) -> tuple[int, str]:
+        return expect(OK, f"no new matching line in log {self.path}")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> WatchedLog:
+    watched = WatchedLog(tmp_path)
+    watched.add("started")
+    return watched
+
+
+def test_log_new_lines_alarm_once(log: WatchedLog) -> None:
+    assert log.look() == log.quiet
+    log.add("You need to purchase a license | for\x1b[31m your Server", "fine")
+    assert log.look() == log.alarm("You need to purchase a license / for [31m your Server")
+    assert log.look() == log.quiet
+    log.add("fine again")
+    assert log.look() == log.quiet
+
+
+def test_log_first_look_sees_what_was_just_written(log: WatchedLog) -> None:
+    log.add("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied")
+    os.utime(log.path, (0, 0))
+    for memory in log.state.iterdir():
+        memory.unlink()
+    assert log.look("--log-hold", "60") == log.quiet, "what was written long ago is no news"
+
+
+def test_log_match_is_held(log: WatchedLog) -> None:
+    log.add("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)")
+    assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)")
+    memory = next(log.state.iterdir())
+    fields = memory.read_text().rsplit(", ", 1)
+    memory.write_text(f"{fields[0]}, {time.time() - 3601}]")
+    assert log.look("--log-hold", "60") == log.quiet
+    memory.write_text(f"{fields[0]}, {time.time() + 1e6}]")
+    assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)"), "the clock was set back"
+
+
+def test_log_rotated_with_unread_lines(log: WatchedLog) -> None:
+    assert log.look() == log.quiet
+    log.add("access denied before the rotation")
+    log.path.rename(log.path.with_suffix(".log.1"))
+    log.add("new log")
+    assert log.look() == log.alarm("access denied before the rotation")
+    assert log.look() == log.quiet
+
+
+def test_log_rotated_and_truncated(log: WatchedLog) -> None:
+    log.add("x" * 500)
+    assert log.look() == log.quiet
+    log.path.write_text("license\n")
+    assert log.look() == log.alarm("license"), "shorter than what was read"
+    log.path.write_text("denied\n" + "y" * 2000 + "\n")
+    assert log.look() == log.alarm("denied"), "longer, but another text"
+    log.path.unlink()
+    assert log.look() == expect(UNKNOWN, f"log {log.path} cannot be read: No such file or directory")
+    log.path.write_text("license again\n")
+    assert log.look() == log.alarm("license again")
+
+
+def test_log_unfinished_and_endless_lines(log: WatchedLog) -> None:
+    assert log.look() == log.quiet
+    with log.path.open("a") as file:
+        file.write("a lic")
+    assert log.look() == log.quiet
+    with log.path.open("a") as file:
+        file.write("ense")
+    assert log.look() == log.alarm("a license")
+    with log.path.open("a") as file:
+        file.write("z" * 300_000)
+    assert log.look() == log.alarm("a license" + "z" * 188 + "..."), "its line still grows"
+    assert log.look() == log.quiet
+
+
+def test_log_that_grew_too_fast(log: WatchedLog) -> None:
+    assert log.look() == log.quiet
+    with log.path.open("a") as file:
+        file.write("license\n" + f"{'fine ' * 200}\n" * (17 << 10))
+    assert log.look() == expect(UNKNOWN, f"log {log.path} grew faster than it is read: its older new lines were not searched")
+    assert log.look() == log.quiet
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        pytest.param(lambda w: (w.path.unlink(), w.path.mkdir()), "log {log} cannot be read: Is a directory", id="directory"),
+        pytest.param(lambda w: [w.path.unlink(), make_fifo(w.path)], "{log} is not a regular file", id="FIFO"),
+        pytest.param(lambda w: (w.path.unlink(), w.path.symlink_to("/dev/zero")), "{log} is not a regular file", id="endless device"),
+        pytest.param(lambda w: w.state.rmdir(), "how far log {log} was read cannot be remembered in {file}: No such file or directory", id="no state folder"),
+        pytest.param(lambda w: (w.state.rmdir(), w.state.symlink_to("/dev/full")), "state file {file} cannot be read: Not a directory", id="state is no folder"),
+        pytest.param(lambda w: (w.state.rmdir(), w.state.symlink_to("/proc")), "how far log {log} was read cannot be remembered in {file}: "
+                     "No such file or directory", id="state folder that takes no file"),
+    ],
+)  # fmt: skip
+def test_log_that_cannot_be_watched(log: WatchedLog, spoil: Callable[[WatchedLog], object], text: str) -> None:
+    assert log.look() == log.quiet
+    file = next(log.state.iterdir())
+    file.unlink()
+    spoil(log)
+    assert log.look() == expect(UNKNOWN, text.replace("{log}", str(log.path)).replace("{file}", str(file)))
+
+
+def test_log_state_files_of_others(log: WatchedLog, tmp_path: Path) -> None:
+    assert log.look() == log.quiet
+    file = next(log.state.iterdir())
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    assert log.look() == expect(UNKNOWN, f"state file {file} cannot be read: Too many levels of symbolic links")
+    file.unlink()
+    file.write_text("[garbage")
+    log.add("license")
+    assert log.look() == log.alarm("license"), "a broken memory reads everything again"
+
+
+def test_log_state_in_the_users_own_folder(log: WatchedLog, tmp_path: Path) -> None:
+    words = ("--product", "generic", "--log", str(log.path), "--log-pattern", "license")
+    assert said(run_check("usb_redirector", *words, env={"XDG_STATE_HOME": str(tmp_path / "xdg")})) == log.quiet
+    assert [path.name for path in (tmp_path / "xdg").iterdir()] == ["check_usb_redirector"]
+    assert (tmp_path / "xdg/check_usb_redirector").stat().st_mode & 0o777 == 0o700
+    assert said(run_check("usb_redirector", *words, env={"XDG_STATE_HOME": "", "HOME": str(tmp_path)})) == log.quiet
+    assert len(list((tmp_path / ".local/state/check_usb_redirector").iterdir())) == 1
+
+
+def test_log_a_pattern_that_never_ends(log: WatchedLog) -> None:
+    log.add("a" * 40 + "b")
+    outcome = run_check("usb_redirector", "--product", "generic", "--log", str(log.path), "--log-pattern", "(a+)+$",
+                        "--state-dir", str(log.state), "-t", "1:critical")  # fmt: skip
+    assert said(outcome) == expect(CRITICAL, f"timed out after 1 s while searching the log {log.path}")
+    assert outcome.seconds < 1.5
