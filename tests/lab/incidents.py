@@ -1,0 +1,309 @@
+"""What happens to license chains, and which messages an engine must send about it: no more and no fewer.
+
+Each incident is played on hosts of its own, so one engine plays all of them side by side. An incident moves its machines
+from scene to scene and waits for what the engine makes of it; how long that may take is told in the templates' minutes,
+which last `unit` seconds in a lab.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lab import reports
+from lab.engine_process import await_true
+from lab.faults import PortState
+from lab.kodeks_machine import KodeksMachine
+from lab.notify_sink import Notification, NotificationSink
+
+OK, CRITICAL, UNKNOWN = 0, 2, 3
+PATIENCE = 30  # seconds that a busy test machine may take on top
+
+
+class Status(Protocol):
+    """What both engines tell of a service."""
+
+    @property
+    def state(self) -> int: ...
+    @property
+    def hard(self) -> bool: ...
+    @property
+    def checked(self) -> bool: ...
+    @property
+    def output(self) -> str: ...
+    @property
+    def last_check(self) -> float: ...
+
+
+class Engine(Protocol):
+    """What an incident needs of an engine."""
+
+    def services(self, host: str) -> Mapping[str, Status]:
+        """All services of a host by name."""
+
+    def retire(self, host: str) -> None:
+        """Check a host no more: its incident is over."""
+
+    def history(self, host: str) -> str:
+        """What the engine's log says about a host."""
+
+
+@dataclass
+class Stage:
+    """One host of an incident: its machine, and what the engine says about it."""
+
+    host: str
+    machine: KodeksMachine
+    engine: Engine
+    sink: NotificationSink
+    unit: float
+    peers: Mapping[str, Stage] = field(default_factory=dict)
+    heard: float = 0.0
+
+    def play(self, scene: str) -> None:
+        """Move the machine into a scene."""
+        self.machine.play(scene)
+
+    def message(self, text: str, minutes: float) -> Notification:
+        """Wait for the next such message of this host, on a busy machine somewhat longer than the templates promise."""
+        heard = self.sink.wait(self.host, text, minutes * self.unit + PATIENCE, self.heard)
+        self.heard = heard.received
+        return heard
+
+    def state(self, service: str, state: int, minutes: float, *, hard: bool = True) -> None:
+        """Wait until a service has a state, and with `hard` until its tries are used up."""
+
+        def reached() -> bool:
+            now = self.engine.services(self.host)[service]
+            return now.checked and now.state == state and (now.hard or not hard)
+
+        what = f"{self.host} {service} has state {state}"
+        try:
+            await_true(what, reached, minutes * self.unit + PATIENCE, pause=0.2)
+        except AssertionError as error:
+            now = self.engine.services(self.host)
+            raise AssertionError(f"{error}; it is {now[service]}; messages: {self.messages}") from None
+
+    def all_well(self) -> None:
+        """Wait until every service is OK, and two minutes more: nothing may be said now."""
+        for service in self.engine.services(self.host):
+            self.state(service, OK, 20)
+        self.pause(2)
+
+    def pause(self, minutes: float) -> None:
+        """Let time pass."""
+        time.sleep(minutes * self.unit)
+
+    @property
+    def messages(self) -> list[str]:
+        """What has been said about this host, as teams call it."""
+        return [str(item) for item in self.sink.of(self.host)]
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One story. `hosts` maps the hosts it needs to where their key comes from (see KodeksMachine); `expected` are the
+    messages a host, in order. The first host is the one the story is told about."""
+
+    title: str
+    hosts: Mapping[str, str]
+    act: Callable[[Stage], None]
+    expected: Mapping[str, Sequence[str]]
+
+
+def evening(stage: Stage) -> None:
+    """The evening: the license runs out, and everything behind it breaks in turn."""
+    stage.play("20 days left")
+    stage.message("WARNING UsbForwarderLicenseExpiring", 2)
+    stage.play("license expired")
+    stage.message("FIRING UsbForwarderLicenseExpiring", 2)
+    stage.play("key dropped")
+    stage.state("UsbForwarderStatus", CRITICAL, 3)
+    stage.state("SenseLockKeyStatus", CRITICAL, 5)
+    stage.play("Kodeks lost")
+    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.play("frozen")  # the license is renewed by now
+    stage.message("RESOLVED UsbForwarderLicenseExpiring", 2)
+    stage.pause(3)
+    stage.play("recovered")
+    stage.all_well()
+
+
+def frozen_forwarder(stage: Stage) -> None:
+    """The forwarder hangs. The key stays listed, so only the forwarder's own check sees it."""
+    stage.play("frozen")
+    stage.message("FIRING UsbForwarderStatus", 3)
+    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.play("recovered")
+    stage.message("RESOLVED UsbForwarderStatus", 2)
+    stage.all_well()
+
+
+def forwarded_key_pulled(stage: Stage) -> None:
+    """Somebody pulls the key out of the forwarder's machine: the forwarder is well and says that it has no key."""
+    stage.play("key pulled")
+    stage.message("FIRING UsbForwarderStatus", 3)
+    stage.state("SenseLockKeyStatus", CRITICAL, 5)
+    stage.play("all well")
+    stage.message("RESOLVED UsbForwarderStatus", 2)
+    stage.all_well()
+
+
+def local_key_pulled(stage: Stage) -> None:
+    """The key is pulled out of the Kodeks machine itself; when it is back, Kodeks takes its time to see it."""
+    stage.play("key pulled")
+    stage.message("FIRING SenseLockKeyStatus", 5)
+    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.play("all well")
+    stage.machine.set_kodeks(reports.NOT_FOUND)
+    stage.message("RESOLVED SenseLockKeyStatus", 2)
+    back = stage.engine.services(stage.host)["KodeksXmlSensLockStatus"].last_check
+    stage.pause(6)  # more than a check_interval of Kodeks: it is asked again, and in vain
+    late = stage.engine.services(stage.host)["KodeksXmlSensLockStatus"]
+    assert late.state == CRITICAL and late.hard and late.last_check > back, late
+    stage.play("all well")
+    stage.all_well()
+
+
+def license_manager_down(stage: Stage) -> None:
+    """The license manager stops; Kodeks says that it gets no key from it."""
+    stage.machine.license_manager(PortState.REFUSED)
+    stage.message("FIRING LicmanTcpStatus", 3)
+    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.machine.license_manager(PortState.OPEN)
+    stage.message("RESOLVED LicmanTcpStatus", 2)
+    stage.all_well()
+
+
+def license_managers_key_pulled(stage: Stage) -> None:
+    """The key is pulled out of the license manager's machine; another machine's Kodeks loses it."""
+    client = stage.peers["kodeks-of-licman"]
+    stage.play("key pulled")
+    client.machine.set_kodeks(reports.NOT_AVAILABLE)
+    stage.message("FIRING SenseLockKeyStatus", 5)
+    client.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.play("all well")
+    client.machine.set_kodeks(reports.WORKS)
+    stage.message("RESOLVED SenseLockKeyStatus", 2)
+    client.all_well()
+
+
+def kodeks_down(stage: Stage) -> None:
+    """The Kodeks server is stopped: nothing is known about its key, and nothing is said about it."""
+    stage.machine.kodeks_port(PortState.REFUSED)
+    stage.message("FIRING KodeksUnreachable", 13)
+    stage.machine.kodeks_port(PortState.OPEN)
+    stage.message("RESOLVED KodeksUnreachable", 5)
+    stage.all_well()
+
+
+def kodeks_unwell(stage: Stage) -> None:
+    """Every link that is watched is well but the last: only Kodeks complains."""
+    stage.play("Kodeks unwell")
+    stage.message("FIRING KodeksXmlSensLockStatus", 19)
+    stage.play("all well")
+    stage.message("RESOLVED KodeksXmlSensLockStatus", 5)
+    stage.all_well()
+
+
+def one_sample(stage: Stage) -> None:
+    """Each link fails once and is well at the next look."""
+    stage.play("key pulled")
+    stage.state("UsbForwarderStatus", CRITICAL, 1, hard=False)
+    stage.state("SenseLockKeyStatus", CRITICAL, 1, hard=False)
+    stage.play("all well")
+    stage.all_well()
+    stage.machine.set_kodeks(reports.NOT_FOUND)
+    stage.state("KodeksXmlSensLockStatus", CRITICAL, 5, hard=False)
+    stage.play("all well")
+    stage.all_well()
+
+
+def plugin_missing(stage: Stage) -> None:
+    """One plugin is deleted; then the whole folder."""
+    for name in ("check_senselock.py", ""):
+        stage.machine.remove_plugin(name)
+        fired = stage.message("FIRING MonitoringBroken", 8)
+        assert fired.state == "UNKNOWN" and "SenseLockKeyStatus" in fired.output, fired
+        stage.pause(2)
+        stage.machine.restore_plugin(name)
+        stage.message("RESOLVED MonitoringBroken", 4)
+        stage.all_well()
+
+
+def over_the_deadline(stage: Stage) -> None:
+    """A plugin hangs in a system call until its own deadline ends it, 10 seconds later."""
+    stage.machine.hang_key()
+    stage.message("FIRING MonitoringBroken", 8)
+    key = stage.engine.services(stage.host)["SenseLockKeyStatus"]
+    assert key.state == UNKNOWN and "SENSELOCK UNKNOWN - timed out after 10 s" in key.output, key
+    stage.machine.release_key()
+    stage.message("RESOLVED MonitoringBroken", 4)
+    stage.all_well()
+
+
+def fired_and_resolved(*services: str) -> list[str]:
+    """The messages of alarms that come one after the other."""
+    return [f"{word} {service}" for service in services for word in ("FIRING", "RESOLVED")]
+
+
+LICENSE = "UsbForwarderLicenseExpiring"
+INCIDENTS = [
+    Incident("the evening", {"evening": "forwarded"}, evening,
+             {"evening": [f"WARNING {LICENSE}", f"FIRING {LICENSE}", f"RESOLVED {LICENSE}"]}),
+    Incident("frozen forwarder", {"frozen": "forwarded"}, frozen_forwarder,
+             {"frozen": fired_and_resolved("UsbForwarderStatus")}),
+    Incident("forwarded key pulled", {"pulled-far": "forwarded"}, forwarded_key_pulled,
+             {"pulled-far": fired_and_resolved("UsbForwarderStatus")}),
+    Incident("local key pulled", {"pulled-here": "local"}, local_key_pulled,
+             {"pulled-here": fired_and_resolved("SenseLockKeyStatus")}),
+    Incident("license manager down", {"licman-client": "license manager"}, license_manager_down,
+             {"licman-client": fired_and_resolved("LicmanTcpStatus")}),
+    Incident("license manager's key pulled", {"licman": "license manager's", "kodeks-of-licman": "license manager"},
+             license_managers_key_pulled,
+             {"licman": fired_and_resolved("SenseLockKeyStatus"), "kodeks-of-licman": []}),
+    Incident("Kodeks down", {"down": "local"}, kodeks_down, {"down": fired_and_resolved("KodeksUnreachable")}),
+    Incident("only Kodeks complains", {"unwell": "no agent"}, kodeks_unwell,
+             {"unwell": fired_and_resolved("KodeksXmlSensLockStatus")}),
+    Incident("one bad sample each", {"flap": "forwarded"}, one_sample, {"flap": []}),
+    Incident("plugins missing", {"missing": "local"}, plugin_missing,
+             {"missing": fired_and_resolved("MonitoringBroken", "MonitoringBroken")}),
+    Incident("plugin over its deadline", {"deadline": "license manager's"}, over_the_deadline,
+             {"deadline": fired_and_resolved("MonitoringBroken")}),
+]  # fmt: skip
+
+HOSTS = {host: key for incident in INCIDENTS for host, key in incident.hosts.items()}
+"""Every host of every incident, and where its key comes from."""
+
+
+class Theatre:
+    """All incidents at once on one engine."""
+
+    def __init__(self, stages: Mapping[str, Stage]) -> None:
+        self.stages = stages
+        self._pool = ThreadPoolExecutor(max_workers=len(INCIDENTS))
+        self._playing: dict[str, Future[Mapping[str, Sequence[str]]]] = {}
+        for incident in INCIDENTS:
+            self._playing[incident.title] = self._pool.submit(self._play, incident)
+
+    def _play(self, incident: Incident) -> Mapping[str, Sequence[str]]:
+        first = next(iter(incident.hosts))
+        stage = self.stages[first]
+        stage.peers = {host: self.stages[host] for host in incident.hosts}
+        incident.act(stage)
+        for host in incident.hosts:
+            stage.engine.retire(host)
+        return {host: self.stages[host].messages for host in incident.hosts}
+
+    def judge(self, incident: Incident) -> None:
+        """Wait until an incident is over; AssertionError unless its messages are exactly those expected."""
+        said = self._playing[incident.title].result()
+        for host, expected in incident.expected.items():
+            assert said[host] == list(expected), f"{host}: {said[host]}\n{self.stages[host].engine.history(host)}"
+
+    def close(self) -> None:
+        """Wait until every incident is over."""
+        self._pool.shutdown()

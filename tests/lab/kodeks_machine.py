@@ -1,0 +1,204 @@
+"""A Kodeks machine as a monitoring engine meets it: plugins, an ini, an emulated USB bus, a forwarder, a Kodeks server.
+
+    with KodeksMachine("kodeks1") as machine:
+        machine.play("license expired")
+
+The world is `lab.evening`; this adds what an operator installs on the machine by templates/nagios/README.md: the
+plugin folder and kodeks.ini, made from the shipped example with the values of this machine.
+"""
+
+from __future__ import annotations
+
+import compileall
+import configparser
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from lab import reports
+from lab.engine_process import engine_user, open_folder
+from lab.evening import SCENES, Evening
+from lab.faults import PortState
+from lab.forwarder_tools import forwarder_daemon, talking_port
+from lab.kodeks_server import PASSWORD, USER
+from lab.run_check import CHECKS, ROOT
+
+EXAMPLE_INI = ROOT / "templates/nagios/nrpe/kodeks.ini.example"
+STANDARD_PLUGINS = Path("/usr/lib/nagios/plugins")
+
+
+def install_plugins(folder: Path) -> None:
+    """A plugin folder as templates/nagios/README.md has it: the standard plugins, and checks/ as `kodeks`."""
+    shutil.copytree(CHECKS, folder / "kodeks", ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(str(folder / "kodeks"), quiet=1)
+    for name in ("negate", "check_tcp", "check_nrpe"):
+        (folder / name).symlink_to(STANDARD_PLUGINS / name)
+
+
+@contextmanager
+def plugin_folder() -> Iterator[Path]:
+    """The plugin folder of a monitoring server."""
+    folder = open_folder("plugins.")
+    try:
+        install_plugins(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+class KodeksMachine:
+    """One machine. `key` says where the key is and what watches it:
+
+    forwarded           in another machine, a USB forwarder brings it here
+    local               in a port of this machine
+    license manager     at a license manager on another machine
+    license manager's   in a port of this machine, which runs the license manager and no Kodeks
+    no agent            nobody knows: this machine can only be asked over the network
+    """
+
+    def __init__(self, name: str, key: str = "forwarded") -> None:
+        self.name, self.key = name, key
+        self.folder = open_folder(f"{name}.")
+        self.plugins = self.folder / "plugins"
+        self.ini = self.folder / "kodeks.ini"
+        self.password_file = self.folder / "password"
+        self.evening = Evening(self.folder / "world", owner=engine_user())
+        self._stack = ExitStack()
+        self._local_key = ""
+
+    def __enter__(self) -> KodeksMachine:
+        self._stack.callback(shutil.rmtree, self.folder)
+        self._stack.enter_context(self.evening)
+        # A name of its own, so that a frozen daemon is not seen by the machines that play beside this one.
+        self.daemon_name = f"usbclntd-{os.getpid() % 10000:x}{id(self) % 4096:x}"[:15]
+        self._daemon = self._stack.enter_context(forwarder_daemon(self.daemon_name))
+        # A port that answers for hours: the one of the evening never accepts, and its queue is full after 17 checks.
+        self._forwarder_port = self._stack.enter_context(talking_port())
+        install_plugins(self.plugins)
+        self._write_wrappers()
+        self._give(self.password_file, f"{PASSWORD}\n")
+        self.play("all well")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def nrpe_prefix(self) -> str:
+        """NRPE's command_prefix that runs every plugin on this machine's emulated USB bus."""
+        return " ".join(["/usr/bin/env", *(f"{name}={value}" for name, value in self.evening.env.items())])
+
+    @property
+    def emulated(self) -> Path:
+        """A plugin folder for an agent that serves several machines: each check on this machine's USB bus."""
+        return self.folder / "emulated"
+
+    # ---- what happens to it
+
+    def play(self, scene: str) -> None:
+        """Bring the machine into a scene of the evening."""
+        if self.key == "forwarded":
+            self.evening.play(scene)
+            (self._daemon.freeze if SCENES[scene].frozen else self._daemon.thaw)()
+        else:
+            self._play_local(SCENES[scene].key and self.key in ("local", "license manager's"))
+            self.set_kodeks(SCENES[scene].kodeks)
+        self._write_ini()
+
+    def hang_key(self) -> None:
+        """Whoever lists the USB bus waits in the kernel for the key, for ever."""
+        self.evening.bus.hang_attribute(self._local_key, "descriptors")
+
+    def release_key(self) -> None:
+        """The key is plugged in anew and answers."""
+        self._play_local(False)
+        self._play_local(True)
+
+    def set_kodeks(self, binding: str) -> None:
+        """Let only Kodeks change its mind about the key."""
+        self.evening.kodeks.set(binding=binding)
+
+    def kodeks_port(self, state: PortState) -> None:
+        """The Kodeks server goes down (refused) or comes back (open)."""
+        self.evening.kodeks.set(port=state)
+
+    def license_manager(self, state: PortState) -> None:
+        """The license manager goes down or comes back, and Kodeks says so."""
+        manager = self.evening.license_manager
+        manager.set(state)
+        up = state is PortState.OPEN
+        lost = reports.NOT_AVAILABLE.replace(reports.LICENSE_MANAGER, manager.address)
+        self.set_kodeks(reports.WORKS if up else lost)
+
+    def remove_plugin(self, name: str) -> None:
+        """Somebody deletes a plugin, or with "" the whole folder."""
+        for folder in (self.plugins / "kodeks", self.emulated):
+            shutil.move(str(folder / name) if name else str(folder), str(folder.with_suffix(".removed")))
+
+    def restore_plugin(self, name: str) -> None:
+        """It is back."""
+        for folder in (self.plugins / "kodeks", self.emulated):
+            shutil.move(str(folder.with_suffix(".removed")), str(folder / name) if name else str(folder))
+
+    # ---- what an operator installs
+
+    def _play_local(self, present: bool) -> None:
+        if self.evening.scene != "key pulled":
+            self.evening.play("key pulled")  # nothing is forwarded to this machine
+        if present and not self._local_key:
+            self._local_key = self.evening.bus.add_key()
+        elif not present and self._local_key:
+            self.evening.bus.remove(self._local_key)
+            self._local_key = ""
+
+    def _write_wrappers(self) -> None:
+        self.emulated.mkdir()
+        variables = " ".join(f"{name}={value}" for name, value in self.evening.env.items())
+        for check in sorted(CHECKS.glob("check_*.py")):
+            wrapper = self.emulated / check.name
+            wrapper.write_text(f'#!/bin/sh\nexec env {variables} {self.plugins}/kodeks/{check.name} "$@"\n')
+            wrapper.chmod(0o755)
+
+    def _write_ini(self) -> None:
+        """The shipped example with this machine's values."""
+        world = self.evening
+        ini = configparser.RawConfigParser()
+        ini.read_string(EXAMPLE_INI.read_text())
+        manager_host, manager_port = world.license_manager.address.rsplit(":", 1)
+        values = {
+            "check_senselock": {"location": "forwarded" if self.key == "forwarded" else "local"},
+            "check_usb_redirector": {
+                "list-command": f"{world.list_tool} -list",
+                "hostname": "127.0.0.1",
+                "port": str(self._forwarder_port),
+                "process": self.daemon_name,
+            },
+            "license": {"license-expires": world.license_ends().isoformat()},
+            "license_manager": {"hostname": manager_host, "port": manager_port},
+            "check_kodeks_xml": {"port": str(world.kodeks.port), "logname": USER, "password": PASSWORD},
+        }
+        if self.key == "no agent":  # the file lies on the monitoring server, with a section named like the host
+            ini.add_section(self.name)
+            values[self.name] = {**dict(ini.items("check_kodeks_xml")), **values["check_kodeks_xml"]}
+            del values[self.name]["hostname"]
+        for section, rows in values.items():
+            for key, value in rows.items():
+                ini.set(section, key, value)
+        text = "".join(
+            f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in ini.items(section)) for section in ini.sections()
+        )
+        self._give(self.ini, text)
+
+    def _give(self, path: Path, text: str) -> None:
+        """Write a file that only the checks' user may read; whoever reads it meets the old text or the new."""
+        new = path.with_suffix(".new")
+        new.touch(mode=0o640)
+        new.chmod(0o640)
+        shutil.chown(new, engine_user())
+        new.write_text(text, encoding="utf-8")
+        os.replace(new, path)
