@@ -30,10 +30,9 @@ except ImportError:
 runtime.begin("KODEKS_XML", __name__)
 
 if TYPE_CHECKING:
-    import datetime
     import pyexpat
     import socket
-    from typing import BinaryIO, Callable, Iterable, Iterator, Sequence
+    from typing import Any, BinaryIO, Callable, Iterable, Iterator, Sequence
 
 import nagiosplugin
 
@@ -177,17 +176,16 @@ def judge_binding(text: str, place: str = "") -> Statement:
             return failing(text, place)
         return unrecognised("the binding is not recognised" if text else "the binding is empty", text, place)
     kind, state = match[1], match[2]
-    said = runtime.clean(text, 300)
+    if state == f"[{WORKS}]" and works_by(kind):
+        return Statement(OK, works_by(kind), runtime.clean(text, 300), "", place)
     if state == f"[{WORKS}]":
-        sentence = works_by(kind)
-        return Statement(OK, sentence, said, "", place) if sentence else unrecognised(
-            "a binding of an unknown kind works", text, place)  # fmt: skip
+        return unrecognised("a binding of an unknown kind works", text, place)
     inside = state[1:-1]
     if state[0] != "[" or (state[-1] != "]" and advice_for(state)):
         return failing(state, place)
     if state[-1] != "]" or not inside.strip():
         return unrecognised("the state of the binding is missing or cut off", text, place)
-    if inside.strip(" []").casefold() == WORKS:
+    if re.sub(r"[\W_]", "", inside).casefold() == WORKS:
         return unrecognised("the state of the binding is not written as it is known", text, place)
     return failing(state if "[" in inside or "]" in inside else inside, place)
 
@@ -217,48 +215,46 @@ def page_lines(html: str) -> Iterator[tuple[str, bool]]:
     Comments, scripts, attributes and the like show nothing; a comment, tag or script that is never closed hides the
     rest of the page, as in a browser.
     """
-    line, position, hidden = "", 0, ""
-    while position < len(html):
+    line, position = "", 0
+    while 0 <= position < len(html):
         start = html.find("<", position)
-        text = html[position : start if start >= 0 else len(html)]
-        line += "" if hidden else text
+        line += html[position : start if start >= 0 else len(html)]
         if start < 0:
             break
-        if html.startswith("<!--", start):
-            end = html.find("-->", start + 4)
-            position = end + 3 if end >= 0 else len(html)
-            continue
         tag = _TAG_NAME.match(html, start)
         if not tag:
-            position = start + 1
-            if html.startswith(("<!", "<?", "</"), start):
-                position = html.find(">", start) + 1 or len(html)
-            elif not hidden:
-                line += "<"
+            closes = {"<!--": "-->", "<!": ">", "<?": ">", "</": ">"}
+            opening = next((opening for opening in closes if html.startswith(opening, start)), "")
+            line += "" if opening else "<"
+            position = _behind(html, closes[opening], start + len(opening)) if opening else start + 1
             continue
-        name, closing = tag[2].lower(), bool(tag[1])
+        name = tag[2].lower()
         position = _end_of_tag(html, tag.end())
-        if hidden:
-            hidden = "" if closing and name == hidden else hidden
-        elif name in _HIDDEN and not closing:
-            hidden = name
-        elif name not in _INLINE and position <= len(html):
+        if name in _HIDDEN and not tag[1] and position > 0:
+            end = re.compile(f"</{name}(?=[\\s/>])", re.IGNORECASE).search(html, position)
+            position = _end_of_tag(html, end.end()) if end else -1
+        elif name not in _INLINE and position > 0:
             yield line, True
             line = ""
     yield line, False
 
 
+def _behind(html: str, closing: str, position: int) -> int:
+    """The position behind the next `closing`, -1 where there is none."""
+    found = html.find(closing, position)
+    return found + len(closing) if found >= 0 else -1
+
+
 def _end_of_tag(html: str, position: int) -> int:
-    """The position behind the ">" of a tag, one found outside quotes; past the end where the tag is never closed."""
-    while True:
+    """The position behind the ">" of a tag, one found outside quotes; -1 where the tag is never closed."""
+    while position >= 0:
         found = _QUOTE_OR_END.search(html, position)
         if not found:
-            return len(html) + 1
+            return -1
         if found[0] == ">":
             return found.end()
-        position = html.find(found[0], found.end()) + 1
-        if not position:
-            return len(html) + 1
+        position = _behind(html, found[0], found.end())
+    return -1
 
 
 def plain(text: str) -> str:
@@ -288,12 +284,13 @@ def parse_license_page(html: str, place: str = "") -> list[Statement]:
 
 
 def refusal_on(html: str) -> str:
-    """Why a page shows nothing: "login" or "licenses" (all in use), "" where neither is said (field captures)."""
+    """Why a page shows no binding: "login", "licenses" (all in use), "" where neither is said (field captures)."""
     folded = html.casefold()
-    if "toomanyusers" in folded or "максимальное число подключений" in folded:
-        return "licenses"
-    login_form = re.search(r"""\bid\s*=\s*["']?user\b""", folded) and "авторизация" in folded
-    return "login" if login_form or "ошибка авторизации" in folded else ""
+    login = re.search(r"""\bid\s*=\s*["']?user\b""", folded) and "авторизация" in folded
+    licenses = "toomanyusers" in folded or "максимальное число подключений" in folded
+    if not (login or licenses or "ошибка авторизации" in folded) or parse_license_page(html):
+        return ""  # a page with a binding is the page that was asked for, whatever else it mentions
+    return "licenses" if licenses else "login"
 
 
 # --- Pure parsers: the report's record ------------------------------------------------------------------------
@@ -741,34 +738,42 @@ MAX_REDIRECTS = 5
 
 
 class Unreachable(Exception):
-    """The server cannot be reached or does not answer as itself; --unreachable says which state that is."""
+    """The server cannot be reached or does not answer as itself; --unreachable says which state that is.
+
+    `late`: because the time was over, for which -t may name a state of its own.
+    """
+
+    def __init__(self, sentence: str, late: bool = False) -> None:
+        super().__init__(sentence)
+        self.late = late
 
 
-def resolve(host: str, port: int) -> Sequence[tuple[int, int, int, str, tuple[object, ...]]]:
-    """The addresses of a host. Looking a name up cannot be interrupted, so a thread does it and may be left behind."""
+def resolve(host: str, port: int) -> list[Any]:
+    """The addresses of a host as socket.getaddrinfo gives them.
+
+    Looking a name up cannot be interrupted, so a thread does it and is left behind when the time is over.
+    """
     import _thread
     import socket
 
-    answer: list[Sequence[tuple[int, int, int, str, tuple[object, ...]]] | Exception] = []
+    found: list[Any] = []
     answered = _thread.allocate_lock()
     answered.acquire()
 
     def look_up() -> None:
         try:
-            answer.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
-            answer.append(error)
+            found.append(error)
         answered.release()
 
     runtime.doing(f"looking up the address of {host}")
     _thread.start_new_thread(look_up, ())
     if not answered.acquire(True, runtime.remaining()):
-        raise Unreachable(f"the name {host} was not resolved in time: the name server does not answer")
-    found = answer[0]
-    if isinstance(found, Exception):
-        why = runtime.clean(getattr(found, "strerror", None) or found, 80)
-        raise Unreachable(f"the name {host} cannot be resolved: {why}")
-    return found
+        raise Unreachable(f"the name {host} was not resolved in time: the name server does not answer", late=True)
+    if isinstance(found[0], Exception):
+        raise Unreachable(f"the name {host} cannot be resolved: {why_of(found[0])}")
+    return list(found[0])
 
 
 def connect(host: str, port: int, limit: float) -> socket.socket:
@@ -777,27 +782,35 @@ def connect(host: str, port: int, limit: float) -> socket.socket:
 
     deadline = time.monotonic() + limit
     addresses = resolve(host, port)
-    failure = ""
+    failures: list[OSError] = []
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         runtime.doing(f"connecting to {host} port {port}")
-        opened = socket.socket(family, kind, protocol)
-        opened.settimeout(max(0.01, (deadline - time.monotonic()) / (len(addresses) - index)))
         try:
+            opened = socket.socket(family, kind, protocol)
+            opened.settimeout(max(0.01, (deadline - time.monotonic()) / (len(addresses) - index)))
             opened.connect(address)
             return opened
         except OSError as error:
-            failure = failure or why_of(error)
-            opened.close()
-    raise Unreachable(f"no connection to {host} port {port}: {failure}")
+            failures.append(error)
+    raise Unreachable(f"no connection to {host} port {port}: {why_of(failures[0])}", late=any(map(is_late, failures)))
 
 
-def why_of(error: OSError) -> str:
-    """An operating system's error in a few words that do not depend on its language."""
+def is_late(error: Exception) -> bool:
+    """Whether an error says that a time limit is over. Before Python 3.10 a socket has a class of its own for it."""
     import socket
 
-    known = ((ConnectionRefusedError, "connection refused"), (ConnectionResetError, "connection reset"),
-             (socket.timeout, "no answer in time"), (BrokenPipeError, "connection closed"))  # fmt: skip
-    return next((text for kind, text in known if isinstance(error, kind)), runtime.clean(error.strerror or error, 100))
+    return isinstance(error, (TimeoutError, socket.timeout))
+
+
+def why_of(error: Exception) -> str:
+    """An error of the operating system in a few words, for the common ones in English."""
+    if is_late(error):
+        return "no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, ConnectionResetError):
+        return "connection reset"
+    return runtime.clean(getattr(error, "strerror", None) or error, 100)
 
 
 def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
@@ -819,10 +832,12 @@ def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
         why = reasons.get(error.verify_code, runtime.clean(error.verify_message, 100))
         raise Unreachable(f"the TLS certificate of {host} is not accepted: {why}; --insecure would not verify it") from None
     except ssl.SSLError as error:
+        if is_late(error):  # before Python 3.10 both
+            raise Unreachable(f"no TLS connection to {host}: no answer in time", late=True) from None
         why = runtime.clean(error.reason or error, 80)
         raise Unreachable(f"no TLS connection to {host}: {why}; check whether the port speaks HTTPS") from None
     except OSError as error:
-        raise Unreachable(f"no TLS connection to {host}: {why_of(error)}") from None
+        raise Unreachable(f"no TLS connection to {host}: {why_of(error)}", is_late(error)) from None
 
 
 class Wire:
@@ -872,13 +887,11 @@ class Wire:
         return data
 
     def _broken(self, error: OSError) -> Unreachable:
-        import socket
-
-        if not isinstance(error, (socket.timeout, TimeoutError)):
+        if not is_late(error):
             return Unreachable(f"{self._url} broke off after {self.received} bytes: {why_of(error)}")
         if self.received:
-            return Unreachable(f"{self._url} answers too slowly: {self.received} bytes when the time was over")
-        return Unreachable(f"{self._url} accepted the connection and did not answer in time")
+            return Unreachable(f"{self._url} answers too slowly: {self.received} bytes when the time was over", late=True)
+        return Unreachable(f"{self._url} accepted the connection and did not answer in time", late=True)
 
     def close(self) -> None:
         """End the connection."""
@@ -944,6 +957,15 @@ class Answer:
                     raise runtime.Problem(f"{self.url} sends a page of more than {MAX_PAGE >> 20} MB: that is no page of Kodeks")
             self._page = decode_page(bytes(body), self.header("content-type"))
         return self._page
+
+    def is_page(self) -> bool:
+        """Whether the body is an HTML page and not a report."""
+        page = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+        return self._page is not None or "html" in self.header("content-type").lower() or bool(page.match(self.beginning()))
+
+    def refusal(self) -> str:
+        """Why a page shows nothing, "" for a page that says no reason and for a report."""
+        return refusal_on(self.text()) if self.is_page() else ""
 
     def _body(self) -> Iterator[bytes]:
         encoding = self.header("content-encoding").lower()
@@ -1035,12 +1057,12 @@ class Server:
         return answer
 
     def _asks_for_login(self, answer: Answer) -> bool:
-        return answer.status == 401 or (is_page(answer) and refusal_on(answer.text()) == "login")
+        return answer.status == 401 or answer.refusal() == "login"
 
     def _log_in(self, path: str) -> None:
         assert self.login is not None
         answer = self.fetch("POST", LOGIN_PAGE, self.login.form(path), follow=(307, 308))
-        if answer.status == 200 and refusal_on(answer.text()) == "licenses":
+        if answer.refusal() == "licenses":
             raise no_free_license(answer.url)
 
     def fetch(self, method: str, path: str, form: bytes = b"", follow: Sequence[int] = (301, 302, 303, 307, 308)) -> Answer:
@@ -1095,13 +1117,6 @@ class Server:
                 self._cookies.pop(cookie[0], None)
 
 
-def is_page(answer: Answer) -> bool:
-    """Whether the body is an HTML page and not a report."""
-    if "html" in answer.header("content-type").lower():
-        return True
-    return bool(re.match(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)\b", answer.beginning()[:200], re.IGNORECASE))
-
-
 def no_free_license(url: str) -> runtime.Problem:
     """All licenses for users are in use, the monitoring user's too."""
     return runtime.Problem(f"the server has no free user license, so {url} cannot be read: the state of the key is unknown")
@@ -1109,11 +1124,10 @@ def no_free_license(url: str) -> runtime.Problem:
 
 def refuse(answer: Answer, login: Login | None) -> None:
     """Say why an answer is not what was asked for, if it is a refusal; field captures and RFC 9110."""
-    page = answer.text() if is_page(answer) else ""
-    said = refusal_on(page)
+    said = answer.refusal()
     if said == "licenses":
         raise no_free_license(answer.url)
-    if answer.status == 401 or (said == "login" and not parse_license_page(page)):
+    if answer.status == 401 or said == "login":
         if login is None:
             raise runtime.Problem(f"{answer.url} asks for a login: give -l USER and --password-file")
         user = runtime.clean(login.user, 60)
@@ -1146,7 +1160,7 @@ def read_license_page(server: Server) -> Reading:
     if not statements:
         raise not_kodeks(answer, "no binding line")
     notes = tuple(f"binding: {statement.text}" for statement in statements)
-    return Reading(worst_of(statements), notes=(f"read {answer.url}", *notes))
+    return Reading(worst_of(statements), notes=(f"source: {answer.url}", *notes))
 
 
 # --- Reading a report: streamed through expat -----------------------------------------------------------------
@@ -1195,7 +1209,7 @@ class ReportParser:
         import pyexpat
 
         self.findings = Findings()
-        self.size = 0
+        self.size, self.root = 0, ""
         self.pinned: str | None = None
         self._pin, self._matched = pin, 0
         self._pinned_element: Element | None = None
@@ -1214,6 +1228,7 @@ class ReportParser:
         before = (False, False)  # whether the two blocks before the held one hold a word
         held_hit = pending = False
         allocated = sys.getallocatedblocks()
+        first = True  # handlers are on for the first block, to see the root
         for block in itertools.chain(blocks, (b"",)):
             searched = tail + block
             if words is None:
@@ -1222,8 +1237,8 @@ class ReportParser:
             hit = self._holds_a_word(searched, words)
             tail = block[-32:]
             if held:
-                self._attach(any(before) or held_hit or hit or (pending and self._near))
-                pending = self._feed(held)
+                self._attach(first or any(before) or held_hit or hit or (pending and self._near))
+                pending, first = self._feed(held), False
                 if sys.getallocatedblocks() - allocated > MAX_GROWTH:
                     raise runtime.Problem(TOO_DEEP)
             before, held, held_hit = (before[1], held_hit), block, hit
@@ -1281,6 +1296,7 @@ class ReportParser:
         number = 1
         if self._exact:
             number = parent.counts[name] = parent.counts.get(name, 0) + 1
+        self.root = self.root or name
         element = Element(name, attributes, self._parser.CurrentByteIndex if self._near else -1, number)
         if self._pin and self._matched == len(self._stack) - 1 < len(self._pin.steps):
             self._match(element)
@@ -1414,28 +1430,25 @@ def not_a_report(beginning: bytes, name: str) -> runtime.Problem:
     return runtime.Problem(f"{name} is {what if beginning else 'empty'}, no sysinfo report")
 
 
-def made_at(name: str) -> datetime.datetime | None:
+def made_at(name: str) -> float | None:
     """When a report was made by its name, `report_<reg>_YYYYMMDD_HHMM`, in the server's local time. None = not told."""
-    found = re.search(r"report_(?:[^/\\]{1,100}?_)?([0-9]{4})([0-9]{2})([0-9]{2})_([0-9]{2})([0-9]{2})(?![0-9])", name)
+    found = re.search(r"report_(?:.{1,100}?_)?([0-9]{4})([0-9]{2})([0-9]{2})_([0-9]{2})([0-9]{2})(?![0-9])", base_name(name))
     return local_time([int(number) for number in found.groups()]) if found else None
 
 
-def local_time(numbers: Sequence[int]) -> datetime.datetime | None:
-    """Year, month, day, hour, minute as a time; None where the calendar has no such day."""
+def base_name(path: str) -> str:
+    """The last part of a path, whichever system wrote it."""
+    return re.split(r"[/\\]", path)[-1]
+
+
+def local_time(numbers: Sequence[int]) -> float | None:
+    """Year, month, day, hour, minute as seconds since 1970; None where the calendar has no such day."""
     import datetime
 
     year, month, day, hour, minute = numbers
     try:
-        return datetime.datetime(year, month, day, hour, minute)
-    except ValueError:
-        return None
-
-
-def hours_since(made: datetime.datetime) -> float | None:
-    """Hours from a local time until now."""
-    try:
-        return round((time.time() - made.timestamp()) / 3600, 2)
-    except (ValueError, OverflowError, OSError):  # years far from ours
+        return datetime.datetime(year, month, day, hour, minute).timestamp()
+    except (ValueError, OverflowError, OSError):
         return None
 
 
@@ -1454,7 +1467,7 @@ class BoundedFile:
         return data
 
 
-def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes], str, datetime.datetime | None]:
+def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes], str, float | None]:
     """The XML in a ZIP as it unpacks, its name and its time. Anything but one XML document is a Problem."""
     import struct
     import zipfile
@@ -1472,7 +1485,7 @@ def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes],
             raise damaged(error) from None
 
     def damaged(error: BaseException) -> runtime.Problem:
-        return runtime.Problem(f"the ZIP {name} is damaged or cut off: {runtime.clean(error, 100) or type(error).__name__}")
+        return runtime.Problem(f"{name} is a damaged or cut ZIP: {runtime.clean(error, 100) or type(error).__name__}")
 
     try:
         archive = zipfile.ZipFile(BoundedFile(file))
@@ -1483,12 +1496,12 @@ def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes],
     shown = ", ".join(runtime.clean(item.filename, 60) for item in members[:5]) + (", ..." if len(members) > 5 else "")
     if len(documents) != 1:
         what = f"{len(documents)} XML documents" if documents else "no XML document"
-        raise runtime.Problem(f"the ZIP {name} holds {what}: {shown or 'it is empty'}")
+        raise runtime.Problem(f"{name} is a ZIP with {what}: {shown or 'it is empty'}")
     member = documents[0]
     if member.flag_bits & 1:
-        raise runtime.Problem(f"the ZIP {name} is encrypted: {shown}")
+        raise runtime.Problem(f"{name} is an encrypted ZIP: {shown}")
     if member.compress_type not in DEFLATED_OR_STORED:
-        raise runtime.Problem(f"the ZIP {name} is compressed by a method that is not read here ({member.compress_type}): {shown}")
+        raise runtime.Problem(f"{name} is a ZIP compressed by a method that is not read here ({member.compress_type}): {shown}")
     if member.file_size > max_size:
         raise runtime.Problem(f"the report is larger than {max_size >> 20} MB: --max-size allows more")
     time_of_member = local_time(member.date_time[:5]) if member.date_time[0] > 1980 else None
@@ -1505,34 +1518,39 @@ class Wanted(NamedTuple):
 
 
 def read_report(
-    pieces: Iterable[bytes], name: str, wanted: Wanted, file: BinaryIO | None = None, made: datetime.datetime | None = None
+    pieces: Iterable[bytes], name: str, wanted: Wanted, file: BinaryIO | None = None, made: float | None = None
 ) -> Reading:
     """Read a report, ZIP or XML by its first bytes. `file` is where the pieces come from, if a ZIP may seek in it."""
-    shown = runtime.clean(os.path.basename(name), 100) or "the answer"
-    pieces = iter(pieces)
-    blocks = regrouped(pieces, wanted.max_size)
-    beginning = next(blocks, b"")
-    blocks = itertools.chain((beginning,), blocks)
+    shown = runtime.clean(base_name(name), 100) or "the answer"
     names = [name]
+    beginning, blocks = begun(pieces, wanted.max_size)
     if form_of(beginning) == "zip":
         file = file or held_in_memory(blocks, shown, wanted.max_size)
-        unpacked, member, member_time = open_zip(file, shown, wanted.max_size)
-        blocks = regrouped(unpacked, wanted.max_size)
-        beginning = next(blocks, b"")
-        blocks = itertools.chain((beginning,), blocks)
+        unpacked, member, time_of_member = open_zip(file, shown, wanted.max_size)
+        beginning, blocks = begun(unpacked, wanted.max_size)
         names.append(member)
-        made = member_time or made
-        shown = f"{runtime.clean(member, 60)} in {shown}"
+        made = time_of_member or made
+        shown = f"{runtime.clean(base_name(member), 60)} in {shown}"
     if form_of(beginning) != "xml":
         raise not_a_report(beginning, shown)
     runtime.doing(f"reading {shown}")
     parser = ReportParser(wanted.pin, wanted.exact)
     parser.read(blocks)
-    told = [told for told in map(made_at, names) if told]
-    age = hours_since(told[0]) if told else None if made is None else hours_since(made)
-    source = "its name" if told else "the time of its file" if made else "nothing"
-    notes = (f"read {shown}, {parser.size} bytes", f"age told by {source}")
+    if parser.root.lower() == "html":
+        raise not_a_report(b"<", shown)
+    told = next((told for told in map(made_at, names) if told is not None), None)
+    source = "told by its name" if told is not None else "told by the time of its file" if made is not None else "not known"
+    made = made if told is None else told
+    age = None if made is None else round((time.time() - made) / 3600, 2)
+    notes = (f"report: {shown}, {parser.size} bytes", f"age: {source}")
     return Reading(statement_of(parser, wanted), age, parser.size, notes, parser.findings.lines())
+
+
+def begun(pieces: Iterable[bytes], max_size: int) -> tuple[bytes, Iterable[bytes]]:
+    """The first block, and all blocks with the first."""
+    blocks = regrouped(pieces, max_size)
+    first = next(blocks, b"")
+    return first, itertools.chain((first,), blocks)
 
 
 def statement_of(parser: ReportParser, wanted: Wanted) -> Statement:
@@ -1557,7 +1575,7 @@ def held_in_memory(blocks: Iterable[bytes], name: str, max_size: int) -> BinaryI
     for block in blocks:
         held.write(block)
         if held.tell() > limit:
-            raise runtime.Problem(f"the ZIP {name} is larger than {limit >> 20} MB: --max-size allows more")
+            raise runtime.Problem(f"{name} is a ZIP of more than {limit >> 20} MB: --max-size allows more")
     return held
 
 
@@ -1566,43 +1584,55 @@ def read_live_report(server: Server, form: str, wanted: Wanted) -> Reading:
     server.fetch("GET", REPORT_PAGE, follow=())  # only for the cookies: a first request is answered by 307, never by a report
     answer = server.page("POST", REPORT_PAGE, f"type={form}".encode())
     refuse(answer, server.login)
-    if is_page(answer):
+    if answer.is_page():
         raise not_kodeks(answer, "no report")
     disposition = answer.header("content-disposition")
     name = re.search(r"""filename\s*=\s*["']?([^"';]+)""", disposition, re.IGNORECASE)
     reading = read_report(answer.pieces(), name[1] if name else "", wanted)
     if reading.age is None:
-        reading = reading._replace(age=0.0)
-    return reading._replace(notes=(f"read {answer.url}", *reading.notes))
+        reading = reading._replace(age=0.0, notes=(*reading.notes[:1], "age: made for this request"))
+    return reading._replace(notes=(f"source: {answer.url}", *reading.notes))
 
 
 def read_stored_report(path: str, wanted: Wanted) -> Reading:
     """Read a report from a file, "-" for standard input."""
-    import datetime
     import stat
 
     name = "standard input" if path == "-" else path
     shown = runtime.clean(name, 150)
     runtime.doing(f"reading {shown}")
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a FIFO must be told, not waited for
     try:
-        descriptor = 0 if path == "-" else os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb", buffering=0, closefd=path != "-") as file:
-            status = os.fstat(descriptor)
-            regular = stat.S_ISREG(status.st_mode)
-            if not regular and path != "-":
-                raise runtime.Problem(f"{shown} is not a regular file")
-            made = datetime.datetime.fromtimestamp(status.st_mtime) if regular else None
-            return read_report(iter(lambda: file.read(BLOCK), b""), name, wanted, file if regular else None, made)
-    except (OSError, ValueError) as error:
-        why = runtime.clean(getattr(error, "strerror", None) or error, 80)
-        raise runtime.Problem(f"{shown} cannot be read: {why}") from None
+        file = open(0 if path == "-" else os.open(path, flags), "rb", buffering=0, closefd=path != "-")  # noqa: SIM115
+        status = os.fstat(file.fileno())
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise runtime.Problem(f"{shown} cannot be read: {why_of(error)}") from None
+    regular = stat.S_ISREG(status.st_mode)
+    if not regular and path != "-":
+        raise runtime.Problem(f"{shown} is not a regular file")
+    return read_report(pieces_of(file, shown), name, wanted, file if regular else None, status.st_mtime if regular else None)
+
+
+def pieces_of(file: BinaryIO, shown: str) -> Iterator[bytes]:
+    """What a file holds, in pieces of a block."""
+    while True:
+        try:
+            piece = file.read(BLOCK)
+        except OSError as error:
+            raise runtime.Problem(f"{shown} cannot be read: {why_of(error)}") from None
+        if piece:
+            yield piece
+        elif piece is None:  # standard input that does not wait, and has nothing yet
+            time.sleep(0.01)
+        else:
+            return
 
 
 class KodeksKey(nagiosplugin.Resource):
     """The key as the server sees it, read once from a page or a report."""
 
-    def __init__(self, read: Callable[[], Reading], unreachable: int, probe_license_manager: bool) -> None:
-        self.read, self.unreachable, self.probe_license_manager = read, unreachable, probe_license_manager
+    def __init__(self, read: Callable[[], Reading], unreachable: int, late: int, probe_license_manager: bool) -> None:
+        self.read, self.unreachable, self.late, self.probe_license_manager = read, unreachable, late, probe_license_manager
         self.reading = Reading(Statement(UNKNOWN, "nothing was read", ""))
 
     def probe(self) -> Iterator[nagiosplugin.Metric]:
@@ -1610,7 +1640,7 @@ class KodeksKey(nagiosplugin.Resource):
         try:
             self.reading = self.read()
         except Unreachable as problem:
-            raise runtime.Problem(str(problem), self.unreachable) from None
+            raise runtime.Problem(str(problem), self.late if problem.late else self.unreachable) from None
         seconds = round(time.monotonic() - started, 3)
         if self.probe_license_manager and self.reading.statement.license_manager:
             self._probe(self.reading.statement)
@@ -1622,11 +1652,12 @@ class KodeksKey(nagiosplugin.Resource):
     def _probe(self, statement: Statement) -> None:
         """Add to the sentence whether the license manager's port opens. That says nothing of the key behind it."""
         host, _, port = statement.license_manager.rpartition(":")
+        left = runtime.remaining()
         try:
-            connect(host.strip("[]"), int(port), min(3.0, runtime.remaining())).close()
+            connect(host.strip("[]"), int(port), min(3.0, left)).close()
             said = "answers"
         except Unreachable as problem:
-            said = f"does not answer ({str(problem).rpartition(': ')[2]})"
+            said = f"does not answer ({str(problem).rpartition(': ')[2]})" if left > 0.5 else "was not asked, no time was left"
         sentence = f"{statement.sentence}; the license manager at {statement.license_manager} {said}"
         self.reading = self.reading._replace(statement=statement._replace(sentence=sentence))
 
@@ -1705,12 +1736,16 @@ class Spoken(nagiosplugin.Summary):
 
 def host_name(text: str) -> str:
     """A host name or address as the resolver and the Host header take it; IPv6 with or without brackets."""
+    import socket
+
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if re.fullmatch(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?", bare) and ":" in bare:
-        return bare
+    address = re.fullmatch(r"([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(?:%[A-Za-z0-9_.-]+)?", bare)
     try:
-        ascii_name = text.encode("idna").decode("ascii") if not text.isascii() else text
-    except UnicodeError:
+        if address:
+            socket.inet_pton(socket.AF_INET6, address[1])
+            return bare
+        ascii_name = text if text.isascii() else text.encode("idna").decode("ascii")
+    except (OSError, UnicodeError):
         ascii_name = ""
     if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?", ascii_name):
         raise argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' is no host name or address")
@@ -1803,7 +1838,7 @@ def contradiction_in(values: argparse.Namespace) -> str:
         "--file is empty": values.file == "",
         "-p, -S, -l, --password-file and --source are for a server, not for --file": values.file is not None and about_server,
         "--insecure without -S": values.insecure and not values.ssl,
-        "--password-file without -l USER": values.password_file and not values.logname,
+        "a password without -l USER": (values.password_file or values.secrets) and not values.logname,
         "-w, -c and --record are for a report, not for --source page": page and about_report,
         "--working is for --record": values.working is not None and values.record is None,
         "--working is empty": values.working is not None and not values.working.strip(),
@@ -1828,7 +1863,9 @@ def build(values: argparse.Namespace) -> nagiosplugin.Check:
     wrong = contradiction_in(values)
     if wrong:
         raise runtime.Problem(f"{wrong}; check_kodeks_xml --help lists the options")
-    key = KodeksKey(source_of(values), values.unreachable, values.probe_license_manager)
+    # A state named with -t is meant for every time limit, also for those that the check notices itself.
+    late = values.unreachable if values.timeout[1] == UNKNOWN else values.timeout[1]
+    key = KodeksKey(source_of(values), values.unreachable, late, values.probe_license_manager)
     age = ReportAge(values.warning, values.critical)
     numbers = Measured("time", "s"), Measured("size", "B")
     return nagiosplugin.Check(key, age, *numbers, KeyState("working"), Spoken(key, values.verbose))
