@@ -4,6 +4,10 @@ A fenced block `console scene="NAME"` holds commands (`$ ...`) and what they pri
 that name (lab.evening's scenes and the ones below) and compared, so that no page can drift from the plugins. The pages
 use invented names, the lab has loopback ports; `Machine` translates in both directions. The rest that differs from run
 to run, durations and process ids, is made equal on both sides.
+
+A plugin's sentence was changed on purpose: let the pages quote the new one, and read what changed.
+
+    PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_runbooks.py && git diff templates/runbooks
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import yaml
 from lab import reports
 from lab.evening import KEY, SCENES, Evening
 from lab.faults import PortState
-from lab.forwarder_tools import sample
+from lab.forwarder_tools import forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, Kodweb, Licenses
 from lab.run_check import CHECKS, ROOT, command, run_process
 from markdown_it import MarkdownIt
@@ -173,7 +177,7 @@ class Machine:
 
     def __init__(self, evening: Evening) -> None:
         self.evening = evening
-        self.env = {**evening.env, "PATH": f"{evening.folder}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        self.env = {**evening.env, "PATH": f"{evening.folder}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "PYTHONPATH": ""}
         self.checks = CHECKS
         self.python = [sys.executable]
         self.files = {"/etc/kodeks.pw": self._password()}
@@ -223,6 +227,12 @@ def a_copy_without_the_runtime(machine: Machine) -> None:
     (machine.checks / "check_senselock.py").write_bytes((CHECKS / "check_senselock.py").read_bytes())
 
 
+def frozen(machine: Machine, stack: ExitStack) -> None:
+    """The scene of that name, with the daemon of USB Redirector for Linux by its real name."""
+    machine.evening.play("frozen")
+    stack.enter_context(forwarder_daemon("usbsrvd")).freeze()
+
+
 def stored_report(machine: Machine, hours: float, shown: str) -> None:
     """A report that the server made so long ago; `shown` is the day that its name has on the pages."""
     made = datetime.now() - timedelta(hours=hours)
@@ -247,6 +257,7 @@ def set_list(name: str) -> Callable[[Machine, ExitStack], None]:
 
 WORLDS: dict[str, Callable[[Machine, ExitStack], Any]] = {
     **{name: lambda machine, stack, name=name: machine.evening.play(name) for name in SCENES},  # type: ignore[misc]
+    "frozen": frozen,
     "license manager down": lambda machine, stack: machine.evening.license_manager_down(),
     "forwarder's daemon down": set_list("usb-redirector-daemon-down.txt"),
     "forwarder's server away": set_list("usbclnt-list-key-server-disconnected-constructed.txt"),
@@ -281,15 +292,21 @@ class World:
         self._stack.close()
 
 
+VOLATILE = (
+    (r"time=[0-9.]+s", "time=0.012s"),
+    (r"[0-9.]+ second response time", "0.001 second response time"),
+    (r"within [0-9.]+ s\b", "within 5 s"),
+    (r"age=([0-9]+)(?:\.[0-9]+)?", r"age=\1.01"),
+    (r"(pid|-CONT) [0-9]+", r"\1 812"),
+    (r"processes=[1-9][0-9]*", "processes=1"),  # counts those of other tests, too
+)
+"""What differs from run to run, and what the pages show in its place."""
+
+
 def comparable(output: str) -> str:
-    """The output without what differs from run to run. `processes` counts those of other tests too."""
-    output = re.sub(r"time=[0-9.]+s", "time=(seconds)s", output)
-    output = re.sub(r"[0-9.]+ second response time", "(seconds) second response time", output)
-    output = re.sub(r"within [0-9.]+ s\b", "within (seconds) s", output)
-    output = re.sub(r"age=[0-9.]+", "age=(hours)", output)
-    output = re.sub(r"size=[0-9]+B", "size=(bytes)B", output)
-    output = re.sub(r"(pid|-CONT) [0-9]+", r"\1 (pid)", output)
-    output = re.sub(r"processes=[1-9][0-9]*", "processes=(some)", output)
+    """The output as a page shows it."""
+    for pattern, shown in VOLATILE:
+        output = re.sub(pattern, shown, output)
     return output.strip("\n")
 
 
@@ -482,3 +499,26 @@ def test_every_alert_of_zabbix_has_a_page() -> None:
     assert alerts, "no trigger has the tag alert"
     # The reminder before the end of a license has the page of the license.
     assert {re.sub(r"[0-9]+days?$", "", alert) for alert in alerts} <= set(ALERTS)
+
+
+# --- By hand ----------------------------------------------------------------------------------------------------------
+
+
+def requote(source: Page, folder: Path) -> None:
+    """Run the commands of a page and write what they print into it."""
+    text = source.text
+    for number, quote in enumerate(quotes_of(source)):
+        with World(quote.scene, folder / f"{source.path.parent.name}-{source.path.stem}-{number}") as machine:
+            printed = comparable(machine.run(quote.command))
+        start = f'scene="{quote.scene}"\n'
+        old, new = f"$ {quote.command}\n{quote.output.rstrip()}\n", f"$ {quote.command}\n{printed}\n"
+        text = re.sub(f"({re.escape(start)}(?:(?!^```).*\n)*?){re.escape(old)}", lambda found, new=new: found[1] + new, text, flags=re.MULTILINE)  # type: ignore[misc]
+    source.path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as work:
+        for each in pages():
+            requote(each, Path(work))
