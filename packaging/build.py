@@ -171,7 +171,7 @@ def copy_source(target: Path) -> None:
     for name in ("setup.cfg", "pyproject.toml", "LICENSE", *(file.name for file in ROOT.glob("*.md"))):
         shutil.copy(ROOT / name, target)
     for path in target.rglob("*"):
-        executable = path.is_dir() or os.access(path, os.X_OK)
+        executable = path.is_dir() or path.read_bytes()[:2] == b"#!"
         path.chmod(0o755 if executable else 0o644)
         os.utime(path, (source_date(), source_date()))
 

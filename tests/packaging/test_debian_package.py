@@ -159,14 +159,16 @@ def test_nrpe_answers_with_the_installed_commands(machine: ThrowawayMachine) -> 
     write(machine, "/etc/nagios/nrpe_local.cfg", f"server_port={port}\n")
     machine.run("install", "-d", "-o", "nagios", "-g", "nagios", "/run/nagios")
     machine.run("nrpe", "-c", "/etc/nagios/nrpe.cfg", "-d")
+    write(machine, "/etc/nagios/kodeks.ini", "[license]\nproduct = generic\nlicense-expires = perpetual\n")
     asked = [f"{PLUGINS}/check_nrpe", "-H", "127.0.0.1", "-p", str(port), "-c"]
     await_true("NRPE is up", lambda: machine.try_run(*asked[:-1]).code == 0, 20)
-    answer = machine.try_run(*asked, "kodeks_selftest")
+    answer = machine.try_run(*asked, "kodeks_license_30days")
     assert (answer.code, answer.text[:18]) == (0, "USB_REDIRECTOR OK "), answer.text
-    for command in re.findall(r"^command\[(\w+)\]", machine.run("cat", "/etc/nagios/nrpe.d/kodeks.cfg"), re.M):
+    # The ini has no other section, and each of the other checks says so.
+    for command in ("kodeks_senselock", "kodeks_usb_redirector", "kodeks_xml"):
         answer = machine.try_run(*asked, command)
-        assert answer.code in (0, 3), answer.text
-        assert "not defined" not in answer.text
+        assert (answer.code, "--extra-opts: no section" in answer.text) == (3, True), answer.text
+    machine.run("rm", "/etc/nagios/kodeks.ini")
 
 
 def test_the_zabbix_agent_runs_the_user_parameters(machine: ThrowawayMachine) -> None:
