@@ -54,8 +54,8 @@ DISCONNECTED = "disconnected"
 class Device(NamedTuple):
     """One device in a forwarder's list.
 
-    `usb_id` is "vid:pid" in lower case, "" where the list names none. `state` is one of the states above or, for a
-    word that no capture shows, that word. `user` is who uses it ("192.0.2.10"), `place` its address in the list.
+    `usb_id` is "vid:pid" in lower case, "" where the list names none. `state` is one of the states above or what keeps
+    the list from telling one. `user` is who uses it ("192.0.2.10"), `place` its address in the list.
     """
 
     name: str
@@ -136,7 +136,7 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """Where a product can be watched on one side: its list command, else its process, else its service."""
+    """Where a product is watched on one side: its list command, or, where that is not known, a process or service."""
 
     command: str = ""
     process: str = ""
@@ -158,9 +158,9 @@ PRODUCTS = {
     "usb-redirector": Product(
         "USB Redirector", True, 32032, "usb-redirector",
         {
-            ("server", "posix"): Source("usbsrv -list", "usbsrvd"),
-            ("server", "nt"): Source("usbrdrsh.exe -list-devices", "", "usbredirectorsrv"),
-            ("client", "posix"): Source("usbclnt -list", "usbclntd"),
+            ("server", "posix"): Source("usbsrv -list"),
+            ("server", "nt"): Source("usbrdrsh.exe -list-devices"),
+            ("client", "posix"): Source("usbclnt -list"),
             ("client", "nt"): Source("usbrdrltsh.exe -list"),
         },
     ),
@@ -173,21 +173,21 @@ PRODUCTS = {
         },
     ),
     "usb-over-network": Product(
-        "USB over Network", True, 33000, "",
-        {("server", "posix"): Source("", "ftusbnetd"), ("server", "nt"): Source("", "", "ftnlsv3")},
+        "USB over Network", True, None, "",
+        {("server", "posix"): Source(process="ftusbnetd"), ("server", "nt"): Source(service="ftnlsv3")},
     ),
     "virtualhere": Product(
         "VirtualHere", True, 7575, "virtualhere",
         {
             ("client", "posix"): Source("vhclientx86_64 -t LIST"),
             ("client", "nt"): Source("vhui64.exe -t LIST"),
-            ("server", "posix"): Source("", "", "virtualhere"),
-            ("server", "nt"): Source("", "vhusbdwin64.exe"),
+            ("server", "posix"): Source(service="virtualhere"),
+            ("server", "nt"): Source(process="vhusbdwin64.exe"),
         },
     ),
     "distkontrol": Product(
         "DistKontrolUSB", False, 6565, "virtualhere",
-        {("client", "posix"): Source("dkclientx86_64 -t LIST"), ("client", "nt"): Source("", "", "dkclient")},
+        {("client", "posix"): Source("dkclientx86_64 -t LIST"), ("client", "nt"): Source(service="dkclient")},
     ),
     "usbip": Product("USB/IP", False, 3240, "usbip", {}),
     "usbipd-win": Product("usbipd-win", False, 3240, "usbipd-win", {("server", "nt"): Source("usbipd state")}),
@@ -284,17 +284,25 @@ def position(lines: Sequence[str], pattern: str, missing: str, start: int = 0) -
     raise Odd(missing or first_line("\n".join(lines)))
 
 
+def unknown_state(word: str) -> str:
+    """A state that no capture shows. Quoted, a list's own word never equals one of the states above."""
+    return f"'{word}'"
+
+
 CUT = "its closing line is missing: it is cut"
 
 
 def read_usb_redirector(lines: Sequence[str]) -> Reading:
-    """`usbsrv -list`, `usbclnt -list` (captures of 2017 and 2023). A number names one entry of a list."""
+    """`usbsrv -list`, `usbclnt -list` (captures of 2017 and 2023). Both ask the one daemon, usbsrvd (vendor's installer).
+
+    A number names one entry of a list.
+    """
     start = position(lines, r"={5,} [A-Z ]+ ={5,}|\*{5,} ERROR \*{5,}", "")
     title = lines[start].strip("=* ")
     if title == "ERROR":
         message = first_line("\n".join(lines[start + 1 :])).strip()
         if message.startswith("Cannot connect to USB Redirector daemon"):
-            return Finding(CRITICAL, "forwarder's daemon is not running: start usbsrvd (on a client usbclntd)")
+            return Finding(CRITICAL, "forwarder's daemon is not running: start usbsrvd")
         return Finding(UNKNOWN, f"the tool reports an error: {runtime.clean(message, 120)}")
     end = position(lines, r"={5,} ={5,} ={5,}", CUT, start + 1)
     if "".join(lines[end + 1 :]):
@@ -309,10 +317,8 @@ def read_usb_redirector(lines: Sequence[str]) -> Reading:
 
 _IDS = r"[\s|]*Vid: ([0-9A-Fa-f]{4})   Pid: ([0-9A-Fa-f]{4})(?:   (?:Port|Serial): (.*))?"
 _MODE = r"[\s|]*Mode: \S+   Status: (.+)"
-_REDIRECTOR_STATES = {
-    "plugged": UNSHARED,
-    "plugged, shared": OFFERED,
-    "not plugged, shared": UNAVAILABLE,
+_SERVER_STATES = {"plugged": UNSHARED, "plugged, shared": OFFERED, "not plugged, shared": UNAVAILABLE}
+_CLIENT_STATES = {
     "connected": ATTACHED,
     "available for connection": OFFERED,
     "not available": UNAVAILABLE,
@@ -323,12 +329,13 @@ _REDIRECTOR_STATES = {
 def _redirector_server(body: Sequence[str]) -> Listing:
     if body[:1] != ["List of local USB devices:"]:
         raise Odd(body[0] if body else "the line 'List of local USB devices:' is missing")
-    entries: dict[str, Device] = {}
+    devices: dict[str, Device] = {}
     for at in range(1, len(body), 3):
         head, ids, status = record(body, at, r" {1,4}([0-9]+): (.*)", _IDS, r" +Status: (.+)")
-        if entries.setdefault(head[1], device := _redirector_device(head[2], ids, status[1])) is not device:
-            raise Odd(body[at])
-    return Listing(tuple(entries.values()), "server")
+        if head[1] in devices:
+            raise Odd(head[0])
+        devices[head[1]] = _redirector_device(head[2], ids, status[1], _SERVER_STATES)
+    return Listing(tuple(devices.values()), "server")
 
 
 def _redirector_client(body: Sequence[str]) -> Listing:
@@ -344,7 +351,7 @@ def _redirector_client(body: Sequence[str]) -> Listing:
             at += 2
         else:
             head, ids, status = record(body, at, r" +[|`]- +([0-9]+): (.*)", _IDS, _MODE)
-            devices.append(_redirector_device(head[2], ids, status[1] if connected else "disconnected"))
+            devices.append(_redirector_device(head[2], ids, status[1] if connected else "disconnected", _CLIENT_STATES))
             at += 3
         if head[1] in numbers:
             raise Odd(head[0])
@@ -352,9 +359,9 @@ def _redirector_client(body: Sequence[str]) -> Listing:
     return Listing(tuple(devices), "client", tuple(lost))
 
 
-def _redirector_device(name: str, ids: re.Match[str], status: str) -> Device:
+def _redirector_device(name: str, ids: re.Match[str], status: str, states: Mapping[str, str]) -> Device:
     user = status[len("in use by ") :].strip() if status.startswith("in use by ") else ""
-    state = USED if user else _REDIRECTOR_STATES.get(status, status)
+    state = USED if user else states.get(status, unknown_state(status))
     return Device(name.strip(), f"{ids[1]}:{ids[2]}".lower(), state, user, (ids[3] or "").strip())
 
 
@@ -495,7 +502,7 @@ def _virtualhere_bound(attributes: Mapping[str, str], server: Mapping[str, str])
     vendor, product = (int(attributes[key]) for key in ("idVendor", "idProduct"))
     if not 0 <= vendor <= 0xFFFF or not 0 <= product <= 0xFFFF:
         raise Odd("a device's id out of range")
-    state = {"0": UNAVAILABLE, "1": OFFERED, "3": USED}.get(attributes["state"], f"state {attributes['state']}")
+    state = {"0": UNAVAILABLE, "1": OFFERED, "3": USED}.get(attributes["state"], unknown_state(attributes["state"]))
     state = state if server["state"] == "3" else DISCONNECTED
     users = [re.sub(r"[\s():,]", "_", attributes.get(key, "")) for key in ("boundClientHostname", "boundConnectionIp")]
     place = f"{server.get('hostname', '')}.{attributes.get('address', '')}"
@@ -537,7 +544,7 @@ def read_usbip(lines: Sequence[str]) -> Listing:
                 body, at, r"Port ([0-9]{2,4}): <(.+)> at .+", r" {7}(.*) \(([0-9a-f]{4}:[0-9a-f]{4})\)",
                 r" {1,10}\S+ -> .+", r" +-> remote bus/dev .+",
             )  # fmt: skip
-            state = ATTACHED if port[2] == "Port in Use" else port[2]
+            state = ATTACHED if port[2] == "Port in Use" else unknown_state(port[2])
             devices.append(Device(product[1].strip(), product[2], state, "", f"port {port[1]}"))
         return Listing(tuple(devices), absent=(CRITICAL, "is not attached here"))
     for line in body:
@@ -681,13 +688,14 @@ class Wanted(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        return f"key {self.usb_id or runtime.clean(self.name, 80)}"
+        return f"key {self.usb_id or runtime.clean(readings(self.name)[0], 80)}"
 
     def matches(self, device: Device) -> bool:
         """Whole names only, case and blanks aside: one name may be part of another."""
         if self.usb_id:
             return device.usb_id == self.usb_id
-        return plain(self.name) in {plain(text) for text in (*readings(device.name), device.place)}
+        names = {plain(text) for text in (*readings(device.name), device.place)}
+        return any(plain(text) in names for text in readings(self.name))
 
 
 def plain(text: str) -> str:
@@ -950,9 +958,9 @@ def captured(path: str, max_age: float | None) -> bytes:
 
 
 def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
-    """What is attached here, and what the server offers: the one that is named, else those of the attached devices.
+    """What is attached here, and what the servers offer: the one that is named, and those of the attached devices.
 
-    Without a name these servers are asked because a frozen one leaves its device listed here.
+    These are asked because a frozen one leaves its device listed here.
     """
     if not request.usbip:
         return
@@ -961,7 +969,7 @@ def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
     if ports is None and not request.host:
         raise no_usbip_client()
     attached = tuple(map(attached_device, ports or ()))
-    servers = [(request.host, request.port)] if request.host else servers_of(ports or (), facts)
+    servers = servers_of(ports or (), request, facts)
     waiting.waits += len(servers) - bool(request.host)
     offered: list[Device] = []
     silent = 0
@@ -990,14 +998,17 @@ def attached_device(port: runtime.VhciPort) -> Device:
     return Device("", usb_id, ATTACHED, "", f"{port.busid}, vhci_hcd port {port.number}")
 
 
-def servers_of(ports: Iterable[runtime.VhciPort], facts: Facts) -> list[tuple[str, int]]:
-    """The servers that `usbip attach` noted for the used ports, each once. A port without a note is a finding."""
-    found: dict[tuple[str, int], None] = {}
+def servers_of(ports: Iterable[runtime.VhciPort], request: Request, facts: Facts) -> list[tuple[str, int]]:
+    """The server that is named and those that `usbip attach` noted for the used ports, each once.
+
+    A port without a note is a finding, unless the operator has named the server.
+    """
+    found = {(request.host, request.port): None} if request.host else {}
     for port in ports:
         host, _, number = port.server.rpartition(":")
         if host and re.fullmatch(r"[0-9]{1,5}", number) and 0 < int(number) < 65536:
             found[host, int(number)] = None
-        else:
+        elif not request.host:
             noted = "is not noted here" if hasattr(os, "geteuid") and os.geteuid() == 0 else "is noted for root alone"
             facts.found(UNKNOWN, f"who serves vhci_hcd port {port.number} {noted}, so nobody was asked whether the forwarder "
                         "still answers: give it with -H")  # fmt: skip
@@ -1251,7 +1262,11 @@ def continues(log: BinaryIO, status: os.stat_result, old: LogMemory) -> bool:
 def rest_of_rotated(path: str, old: LogMemory) -> bytes:
     """The unread end of the log under the name that the rotation gave it, b"" where it is gone or packed."""
     folder, base = os.path.split(os.path.abspath(path))
-    for name in sorted(name for name in os.listdir(folder) if name.startswith(base) and name != base)[:50]:
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.startswith(base) and name != base)
+    except OSError:  # a folder that may be entered, but not listed
+        names = []
+    for name in names[:50]:
         try:
             with open_regular(os.path.join(folder, name)) as log:
                 if continues(log, os.fstat(log.fileno()), old):

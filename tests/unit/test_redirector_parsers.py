@@ -55,7 +55,7 @@ XML_SENSE = Device("Senselock SenseIV", KEY, OFFERED, "", "licensehub.21")
 DIGI = Device("Dell KB216 Wired Keyboard", "", ATTACHED, "", "AW02-050314.1101")
 GATE = "usbng-server-a.example.test:56228"
 HUB = (("License Hub", 1),)
-DAEMON_DOWN = Finding(CRITICAL, "forwarder's daemon is not running: start usbsrvd (on a client usbclntd)")
+DAEMON_DOWN = Finding(CRITICAL, "forwarder's daemon is not running: start usbsrvd")
 NOT_HERE = (CRITICAL, "is not attached here")
 NOT_OFFERED = (UNKNOWN, "is not offered, and a device in use by another machine is not in that list")
 LOCAL_ONLY = "plugged in, and this list does not tell whether it is shared"
@@ -295,8 +295,12 @@ TRAP = "Status: plugged, shared"
                      None, id="a name that ends the list"),
         pytest.param("usb-redirector", CLIENT_LIST.replace("Senselock SenseIV", "Mode: auto-connect   Status: connected"), UNAVAILABLE,
                      id="client: a name that is a status"),
-        pytest.param("usb-redirector", CLIENT_LIST.replace("Status: not available", "Status: connected to nothing"), "connected to nothing",
+        pytest.param("usb-redirector", CLIENT_LIST.replace("Status: not available", "Status: connected to nothing"), "'connected to nothing'",
                      id="a status that nobody knows"),
+        pytest.param("usb-redirector", CLIENT_LIST.replace("Status: not available", "Status: attached here"), "'attached here'",
+                     id="a status that is our own word"),
+        pytest.param("usb-redirector", SERVER_LIST.replace("Port: 1-2\n    Status: plugged", "Port: 1-2\n    Status: connected"), "'connected'",
+                     id="a client's status in a server's list"),
         pytest.param("usb-redirector", CLIENT_LIST.replace("Status: not available", "Status: available for connection "), OFFERED,
                      id="a blank behind the status"),
         pytest.param("virtualhere", VIRTUALHERE.replace("Senselock SenseIV", "X (LICENSEHUB.9) (In-use by you)"),
@@ -382,7 +386,7 @@ def test_usbipd_without_what_decides(key: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "state"),
     [
-        ('address="21" connectionId="1" state="0"', 'state="2"', "state 2"),
+        ('address="21" connectionId="1" state="0"', 'state="2"', "'2'"),
         ('address="21" connectionId="1" state="0"', "", None),
         ('connectionId="1" state="3"', 'state="7"', DISCONNECTED),
         ('idVendor="1137"', 'idVendor="0x471"', None),
@@ -405,7 +409,7 @@ def test_usbip_port_as_an_ordinary_user_and_in_other_states() -> None:
     alone = text.replace("-> usbip://192.0.2.20:3240/1-2", "-> unknown host, remote port and remote busid")
     noise = "libusbip: error: fopen\nlibusbip: error: read_record\n"
     assert read("usbip", alone.replace("Port 00", noise + "Port 00")) == CAPTURES["usbip-port-key.txt"]
-    assert read("usbip", text.replace("<Port in Use>", "<Port Error>")).devices[0].state == "Port Error"
+    assert read("usbip", text.replace("<Port in Use>", "<Port Error>")).devices[0].state == "'Port Error'"
     assert isinstance(read("usbip", text + text), Unrecognised)
     assert isinstance(read("usbip", "usbip: error: open vhci_driver\n"), Unrecognised)
 
