@@ -979,8 +979,9 @@ def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
         except runtime.Problem as problem:
             silent += 1
             ids = ", ".join(device.usb_id or device.place for device in attached[:3])
-            listed = f"; {ids} is still listed here, as a frozen forwarder leaves it" if ids and problem.state == CRITICAL else ""
-            facts.found(problem.state, f"{problem}{listed}")
+            listed = f"; {ids} is still listed here" if ids and problem.state == CRITICAL else ""
+            frozen = ", as a frozen forwarder leaves it" if listed and FROZEN in str(problem) else ""
+            facts.found(problem.state, f"{problem}{listed}{frozen}")
     if ports is None:
         absent = (UNKNOWN, f"is not offered, and {NOT_LISTED_WHEN_USED}: run this check where the key is attached")
         facts.listing = None if silent else Listing(tuple(offered), absent=absent)
@@ -1098,6 +1099,9 @@ def resolve(host: str, port: int, deadline: float) -> Sequence[Any]:
     return answers
 
 
+FROZEN = "it takes the connection and says nothing: frozen?"
+
+
 class Answer:
     """What a server sends before the deadline (time.monotonic()), whatever the pace it comes at."""
 
@@ -1116,8 +1120,7 @@ class Answer:
             except socket.timeout:
                 piece = None
             if piece is None or time.monotonic() > self.deadline:
-                silent = "it takes the connection and says nothing: frozen?"
-                raise OSError(0, "its answer does not end in time" if self.begun else silent)
+                raise OSError(0, "its answer does not end in time" if self.begun else FROZEN)
             if not piece:
                 raise OSError(0, "it closes the connection without a whole answer")
             data, self.begun = data + piece, True

@@ -432,8 +432,13 @@ def test_the_client_of_usbip() -> None:
             bus.remove(name)
             lost = f"key {KEY} is neither offered by the forwarder nor attached here (devices listed: 0) | devices=0;;;0 time=Ts;;;0"
             assert attached(bus, *there) == expect(CRITICAL, lost)
+        # usbipd gone: what is attached goes on, for the kernel alone carries it, but nothing can be attached again.
+        name = bus.add_key(where="usbip", remote=f"{server.host} {server.port} 1-2")
+        refused = f"forwarder does not answer at {server.host}:{server.port} (Connection refused); {KEY} is still listed here"
+        assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{refused} | devices=1;;;0")
+        bus.remove(name)
         bus.add_key(where="usbip")
-        nobody = "who serves vhci_hcd port 1 is not noted here, so nobody was asked whether the forwarder still answers: give it with -H"
+        nobody = "who serves vhci_hcd port 2 is not noted here, so nobody was asked whether the forwarder still answers: give it with -H"
         assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{nobody} | devices=1;;;0")
         assert bus.opened_nodes() == []
 
