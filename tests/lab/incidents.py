@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Protocol
 
 from lab import reports
@@ -44,6 +45,9 @@ class Engine(Protocol):
     def services(self, host: str) -> Mapping[str, Status]:
         """All services of a host by name."""
 
+    def set_license(self, host: str, ends: date) -> None:
+        """The administrator enters the last day of the forwarder's license, where this engine keeps it."""
+
     def retire(self, host: str) -> None:
         """Check a host no more: its incident is over."""
 
@@ -66,6 +70,8 @@ class Stage:
     def play(self, scene: str) -> None:
         """Move the machine into a scene."""
         self.machine.play(scene)
+        if self.machine.key == "forwarded":
+            self.engine.set_license(self.host, self.machine.evening.license_ends())
 
     def message(self, text: str, minutes: float) -> Notification:
         """Wait for the next such message of this host, on a busy machine somewhat longer than the templates promise."""
@@ -234,6 +240,18 @@ def plugin_missing(stage: Stage) -> None:
         stage.all_well()
 
 
+def agent_killed(stage: Stage) -> None:
+    """Somebody kills the agent; nothing is known of the machine any more."""
+    agent = stage.machine.agent
+    assert agent is not None
+    agent.stop()
+    assert stage.message("FIRING MonitoringBroken", 8).state == "UNKNOWN"
+    stage.pause(5)
+    agent.revive()
+    stage.message("RESOLVED MonitoringBroken", 4)
+    stage.all_well()
+
+
 def over_the_deadline(stage: Stage) -> None:
     """A plugin hangs in a system call until its own deadline ends it, 10 seconds later."""
     stage.machine.hang_key()
@@ -271,6 +289,7 @@ INCIDENTS = [
     Incident("one bad sample each", {"flap": "forwarded"}, one_sample, {"flap": []}),
     Incident("plugins missing", {"missing": "local"}, plugin_missing,
              {"missing": fired_and_resolved("MonitoringBroken", "MonitoringBroken")}),
+    Incident("agent killed", {"silent": "local"}, agent_killed, {"silent": fired_and_resolved("MonitoringBroken")}),
     Incident("plugin over its deadline", {"deadline": "license manager's"}, over_the_deadline,
              {"deadline": fired_and_resolved("MonitoringBroken")}),
 ]  # fmt: skip

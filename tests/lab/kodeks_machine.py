@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from lab import reports
 from lab.engine_process import engine_user, open_folder
@@ -28,6 +29,16 @@ from lab.run_check import CHECKS, ROOT
 
 EXAMPLE_INI = ROOT / "templates/nagios/nrpe/kodeks.ini.example"
 STANDARD_PLUGINS = Path("/usr/lib/nagios/plugins")
+
+
+class Agent(Protocol):
+    """The engine's agent on a machine, as far as it can die."""
+
+    def stop(self) -> None:
+        """It is killed."""
+
+    def revive(self) -> None:
+        """It is started again."""
 
 
 def install_plugins(folder: Path) -> None:
@@ -61,6 +72,7 @@ class KodeksMachine:
 
     def __init__(self, name: str, key: str = "forwarded") -> None:
         self.name, self.key = name, key
+        self.agent: Agent | None = None  # whoever starts an agent for this machine alone puts it here
         self.folder = open_folder(f"{name}.")
         self.plugins = self.folder / "plugins"
         self.ini = self.folder / "kodeks.ini"
@@ -76,7 +88,7 @@ class KodeksMachine:
         self.daemon_name = f"usbclntd-{os.getpid() % 10000:x}{id(self) % 4096:x}"[:15]
         self._daemon = self._stack.enter_context(forwarder_daemon(self.daemon_name))
         # A port that answers for hours: the one of the evening never accepts, and its queue is full after 17 checks.
-        self._forwarder_port = self._stack.enter_context(talking_port())
+        self.forwarder_port = self._stack.enter_context(talking_port())
         install_plugins(self.plugins)
         self._write_wrappers()
         self._give(self.password_file, f"{PASSWORD}\n")
@@ -175,7 +187,7 @@ class KodeksMachine:
             "check_usb_redirector": {
                 "list-command": f"{world.list_tool} -list",
                 "hostname": "127.0.0.1",
-                "port": str(self._forwarder_port),
+                "port": str(self.forwarder_port),
                 "process": self.daemon_name,
             },
             "license": {"license-expires": world.license_ends().isoformat()},

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
 from lab.incidents import HOSTS, INCIDENTS, Incident, Stage, Theatre
 from lab.kodeks_machine import KodeksMachine, plugin_folder
 from lab.nagios_lab import NagiosCore, NagiosHost
@@ -64,8 +63,8 @@ def nagios_host(machine: KodeksMachine, stack: ExitStack) -> NagiosHost:
         settings["_KODEKS_INI"] = str(machine.ini)
     else:
         site = {"/usr/lib/nagios/plugins": machine.plugins, "/etc/nagios/kodeks.ini": machine.ini}
-        agent = stack.enter_context(NrpeAgent(site, machine.nrpe_prefix))
-        settings["_KODEKS_NRPE_PORT"] = str(agent.port)
+        machine.agent = stack.enter_context(NrpeAgent(site, machine.nrpe_prefix))
+        settings["_KODEKS_NRPE_PORT"] = str(machine.agent.port)
     more = ACROSS_HOSTS if machine.name == "licman" else ""
     return NagiosHost(machine.name, LAYOUTS[machine.key], settings=settings, more=more)
 

@@ -1,0 +1,80 @@
+"""Icinga 2 as Debian ships it, a master and an agent, with the project's files, real plugins and chains that break.
+
+Every incident is played at the same time on hosts of its own; a test waits for its one and compares the messages that
+the contact got: exactly these, in this order, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from lab.icinga_lab import AGENTS, IcingaAgent, IcingaHost, IcingaMaster, cluster_ports
+from lab.incidents import HOSTS, INCIDENTS, Incident, Stage, Theatre
+from lab.kodeks_machine import KodeksMachine, plugin_folder
+from lab.kodeks_server import USER
+from lab.notify_sink import NotificationSink
+
+pytestmark = pytest.mark.xdist_group("engines")
+
+UNIT = int(os.environ.get("KODEKS_LAB_UNIT", "2"))
+"""Seconds that a minute of the templates lasts here."""
+
+
+@pytest.fixture(scope="module")
+def theatre() -> Iterator[Theatre]:
+    """Icinga, its agent, and all incidents under way."""
+    with ExitStack() as stack:
+        sink = stack.enter_context(NotificationSink())
+        machines = {name: stack.enter_context(KodeksMachine(name, key)) for name, key in HOSTS.items()}
+        ports, plugins = cluster_ports(), stack.enter_context(plugin_folder()) / "kodeks"
+        icinga = stack.enter_context(IcingaMaster(sink, ports, plugins, UNIT))
+        agents = [stack.enter_context(IcingaAgent(name, ports, plugins)) for name in AGENTS]
+        machines["silent"].agent = agents[1]
+        for agent in agents:
+            icinga.await_agent(agent)
+        icinga.add_hosts([icinga_host(machine) for machine in machines.values()])
+        icinga.verify()
+        icinga.reload()
+        icinga.wait_all_ok()
+        theatre = Theatre({name: Stage(name, machine, icinga, sink, UNIT) for name, machine in machines.items()})
+        stack.callback(theatre.close)
+        yield theatre
+
+
+def icinga_host(machine: KodeksMachine) -> IcingaHost:
+    """The host definition of a machine, as host-example.conf shows it."""
+    kodeks: dict[str, Any] = {"notification": {"command": "site-notify-service", "users": ["oncall"]}}
+    if machine.key != "no agent":
+        kodeks["agent"] = AGENTS[1 if machine.agent else 0]
+    if machine.key == "forwarded":
+        kodeks["key"] = {"location": "forwarded"}
+        kodeks["forwarder"] = {
+            "product": "usb-redirector",
+            "side": "client",
+            "license_expires": machine.evening.license_ends().isoformat(),
+            "device": "0471:485d",
+            "process": machine.daemon_name,
+            "list_command": f"{machine.evening.list_tool} -list",
+            "hostname": "127.0.0.1",
+            "port": machine.forwarder_port,
+        }
+    if machine.key in ("local", "license manager's"):
+        kodeks["key"] = True
+    if machine.key == "license manager":
+        address, _, port = machine.evening.license_manager.address.rpartition(":")
+        kodeks["license_manager"] = {"address": address, "port": int(port)}
+    if machine.key != "license manager's":
+        server = {"port": machine.evening.kodeks.port, "source": "page", "logname": USER}
+        kodeks["server"] = {**server, "password_file": str(machine.password_file)}
+    if machine.name == "kodeks-of-licman":
+        kodeks["key_host"] = "licman"
+    return IcingaHost(machine.name, kodeks, {"kodeks_plugin_dir": str(machine.emulated)})
+
+
+@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.title)
+def test_messages(theatre: Theatre, incident: Incident) -> None:
+    theatre.judge(incident)
