@@ -511,8 +511,11 @@ def record_of(element: Element, path: str, above: Sequence[str]) -> Candidate | 
     labels = labels_of(element)
     aspects = list(aspects_of(element, labels, path))
     if any(names_the_key(name) for name in (element.name, *labels)):
-        names = (element.name, *labels, *above, *(aspect.about for aspect in aspects))
-        return _record_from(aspects, not is_foreign(names, _BEARERS | _SOFTWARE), element.start)
+        # "SenseLock" as one of several names may be a detail of something else that works.
+        others = [label for label in labels if not names_the_key(label) and not set(words_in(label)) <= _SUBJECT_WORDS]
+        foreign = is_foreign((element.name, *labels, *above), _BEARERS | _SOFTWARE) or is_foreign(
+            (aspect.about for aspect in aspects), _BEARERS)  # fmt: skip
+        return _record_from(aspects, not foreign and (not others or names_the_key(element.name)), element.start)
     kind = next((text for text in map(one_line, (*labels, *(aspect.text for aspect in aspects))) if works_by(text)), "")
     if kind and any(word in _BINDING_WORDS for name in (element.name, *labels, *above) for word in words_in(name)):
         return _binding_from(kind, aspects, element.start)

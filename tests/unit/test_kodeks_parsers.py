@@ -1,0 +1,740 @@
+"""What a Kodeks server's texts say of its key: binding lines, pages, HTTP, and the record in a report of unknown schema."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from datetime import datetime
+from typing import Iterator
+
+import check_kodeks_xml as check
+import plugin_runtime as runtime
+import pytest
+from lab import reports
+
+OK, CRITICAL, UNKNOWN = runtime.OK, runtime.CRITICAL, runtime.UNKNOWN
+CHECK_KEY = "check where the key is plugged in and its forwarder first"
+
+
+# --- The binding text -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "sentence"),
+    [
+        pytest.param(reports.WORKS, OK, "SenseLock key works", id="works"),
+        pytest.param("SenseLock ключ - [работает]", OK, "SenseLock key works", id="single blanks"),
+        pytest.param("\r\n SENSELOCK\tключ\u00a0- \n [работает] ", OK, "SenseLock key works", id="any blanks"),
+        pytest.param(reports.WORKS_LOCAL, OK, "binding to the machine works, no key is used", id="local"),
+        pytest.param("домен к KODEKS - [работает]", OK, "binding to the domain KODEKS works, no key is used", id="domain"),
+        pytest.param("домен к KODEKS - B - [работает]", OK, "binding to the domain KODEKS - B works, no key is used", id="domain with dashes"),
+        pytest.param(reports.NOT_FOUND, CRITICAL, f'server reports: Device "SenseLock" not found: the server does not see its key; {CHECK_KEY}', id="not found"),
+        pytest.param(reports.USER_LIMIT, CRITICAL,
+                     "server reports: User limit exceeded (1) (license manager configured at 10.0.0.8:8888): the license manager has no free user "
+                     "license; check at the license manager who uses the key", id="user limit"),
+        pytest.param(reports.KEY_LIMIT, CRITICAL,
+                     "server reports: Менеджер лицензий не авторизовал ключ, key limit exceeded (менеджер лицензий настроен на 10.0.0.8:8888): "
+                     "the license manager refuses the key, its limit is exceeded; check there which servers use the key", id="key limit"),
+        pytest.param(reports.NOT_AVAILABLE, CRITICAL,
+                     "server reports: Key is not available (license manager configured at 10.0.0.8:8888): the license manager does not offer "
+                     "the key; check that the key is plugged in there", id="not available"),
+        pytest.param(reports.NO_BINDING, CRITICAL,
+                     "server reports: Невозможно получить привязку: the server cannot read its binding; check that the key or the domain "
+                     "it is bound to is reachable", id="no binding"),
+        pytest.param(reports.NOT_CONNECTED, CRITICAL,
+                     "server reports: Ошибка защиты 4111 Not connected: no key for this registration file (not plugged in, a wrong key, "
+                     f"or no license manager found); {CHECK_KEY}", id="older form"),
+        pytest.param("SenseLock ключ - [не работает]", CRITICAL, f"server reports: не работает: the protection does not work; {CHECK_KEY}", id="does not work"),
+        pytest.param("SenseLock ключ - [работает с ошибками]", CRITICAL,
+                     "server reports: работает с ошибками: an error that is not documented; look at the license page of the server", id="works with errors"),
+        pytest.param("SenseLock ключ - [что-то новое]", CRITICAL,
+                     "server reports: что-то новое: an error that is not documented; look at the license page of the server", id="new text"),
+        pytest.param('SenseLock ключ - [работает] [Device "SenseLock" not found]', CRITICAL,
+                     f'server reports: [работает] [Device "SenseLock" not found]: the server does not see its key; {CHECK_KEY}', id="two states"),
+        pytest.param('SenseLock ключ - [Device "SenseLock" not found] [работает]', CRITICAL,
+                     f'server reports: [Device "SenseLock" not found] [работает]: the server does not see its key; {CHECK_KEY}', id="two states, good one last"),
+        pytest.param("SenseLock ключ - [работает] ошибка защиты 4111", CRITICAL,
+                     "server reports: [работает] ошибка защиты 4111: no key for this registration file (not plugged in, a wrong key, "
+                     f"or no license manager found); {CHECK_KEY}", id="an error behind the state"),
+        pytest.param("SenseLock ключ - не работает", CRITICAL,
+                     f"server reports: SenseLock ключ - не работает: the protection does not work; {CHECK_KEY}", id="failure without brackets"),
+        pytest.param("Ключ Guardant - [Ошибка защиты 4113]", CRITICAL,
+                     "server reports: Ошибка защиты 4113: the license manager has no such key, or its version differs; check the key at the "
+                     "license manager", id="unknown kind fails"),
+        pytest.param("SenseLock ключ - [работает", UNKNOWN, "the state of the binding is missing or cut off: 'SenseLock ключ - [работает'", id="bracket open"),
+        pytest.param("SenseLock ключ - [работает] и", UNKNOWN, "the state of the binding is missing or cut off: 'SenseLock ключ - [работает] и'", id="more text"),
+        pytest.param("SenseLock ключ - []", UNKNOWN, "the state of the binding is missing or cut off: 'SenseLock ключ - []'", id="empty brackets"),
+        pytest.param("SenseLock ключ - [", UNKNOWN, "the state of the binding is missing or cut off: 'SenseLock ключ - ['", id="one bracket"),
+        pytest.param("SenseLock ключ - [ ]", UNKNOWN, "the state of the binding is missing or cut off: 'SenseLock ключ - [ ]'", id="blank brackets"),
+        pytest.param("SenseLock ключ -", UNKNOWN, "the binding is not recognised: 'SenseLock ключ -'", id="no state"),
+        pytest.param("", UNKNOWN, "the binding is empty: ''", id="empty"),
+        pytest.param("SenseLock ключ - работает", UNKNOWN, "the binding is not recognised: 'SenseLock ключ - работает'", id="no brackets"),
+        pytest.param("[работает]", UNKNOWN, "the binding is not recognised: '[работает]'", id="no kind"),
+        pytest.param("SenseLock ключ-[работает]", UNKNOWN, "the binding is not recognised: 'SenseLock ключ-[работает]'", id="no blanks"),
+        pytest.param("SenseLock ключ – [работает]", UNKNOWN, "the binding is not recognised: 'SenseLock ключ – [работает]'", id="another dash"),
+        pytest.param("SenseLock ключ - [Работает]", UNKNOWN,
+                     "the state of the binding is not written as it is known: 'SenseLock ключ - [Работает]'", id="capital"),
+        pytest.param("SenseLock ключ - [ работает ]", UNKNOWN,
+                     "the state of the binding is not written as it is known: 'SenseLock ключ - [ работает ]'", id="blanks in the brackets"),
+        pytest.param("SenseLock ключ - [[работает]]", UNKNOWN,
+                     "the state of the binding is not written as it is known: 'SenseLock ключ - [[работает]]'", id="double brackets"),
+        pytest.param("SenseLock ключ - [работает\u200b]", UNKNOWN,
+                     "the state of the binding is not written as it is known: 'SenseLock ключ - [работает ]'", id="invisible character"),
+        pytest.param("SenseLock ключ 2 - [работает]", UNKNOWN, "a binding of an unknown kind works: 'SenseLock ключ 2 - [работает]'", id="unknown kind"),
+        pytest.param("Локальная - [работает]", UNKNOWN, "a binding of an unknown kind works: 'Локальная - [работает]'", id="local, capital"),
+        pytest.param("SenseLock ключ - [working]", CRITICAL,
+                     "server reports: working: an error that is not documented; look at the license page of the server", id="another language"),
+        pytest.param("x" * 1_000_000, UNKNOWN, f"the binding is not recognised: '{'x' * 197}...'", id="a megabyte"),
+        pytest.param("- [" * 300_000, UNKNOWN, None, id="a megabyte of separators"),
+    ],
+)  # fmt: skip
+def test_judge_binding(text: str, state: int, sentence: str | None) -> None:
+    statement = check.judge_binding(text)
+    assert statement.state == state
+    assert sentence is None or statement.sentence == sentence
+
+
+@pytest.mark.parametrize("number", [5, 6, 50, 51, 665, 4111, 4112, 4113, 4116, 4117, 4118, 2007, 2008, 2010, 2020, 2021])
+def test_every_documented_error_has_its_own_advice(number: int) -> None:
+    advice = check.advice_for(f"Ошибка защиты {number} text")
+    meaning, remedy = advice.split("; ")
+    assert meaning, remedy
+    assert [code for code, other in check.PROTECTION_ERRORS.items() if other == advice] == [number]
+
+
+@pytest.mark.parametrize(
+    ("number", "same"), [(4107, 50), (4103, 2007), (4106, 2008), (4100, 2010), (4109, 2010), (4101, 2020), (4110, 2021)]
+)
+def test_errors_with_two_numbers(number: int, same: int) -> None:
+    assert check.advice_for(f"ошибка защиты: {number}") == check.PROTECTION_ERRORS[same]
+
+
+def test_an_unknown_error_has_no_advice() -> None:
+    assert check.advice_for("Ошибка защиты 4999") == ""
+    assert check.advice_for("Ошибка защиты 41110") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(reports.USER_LIMIT, "10.0.0.8:8888", id="English"),
+        pytest.param(reports.KEY_LIMIT, "10.0.0.8:8888", id="Russian"),
+        pytest.param("(License manager configured  at lm.kodeks.example:8889)", "lm.kodeks.example:8889", id="a name"),
+        pytest.param("(license manager configured at [2001:db8::8]:8888)", "[2001:db8::8]:8888", id="IPv6"),
+        pytest.param("(license manager configured at 10.0.0.8)", "", id="no port"),
+        pytest.param("(license manager configured at 10.0.0.8:0)", "", id="port 0"),
+        pytest.param("(license manager configured at 10.0.0.8:65536)", "", id="port too large"),
+        pytest.param("(license manager configured at 10.0.0.8:888888)", "", id="port too long"),
+        pytest.param("(license manager configured at a b:8888)", "", id="a blank in the name"),
+        pytest.param("(license manager configured at http://x:80)", "", id="a URL"),
+        pytest.param("10.0.0.8:8888", "", id="an address alone"),
+    ],
+)
+def test_license_manager_in(text: str, expected: str) -> None:
+    assert check.license_manager_in(text) == expected
+
+
+# --- The licence page -------------------------------------------------------------------------------------------------
+
+GOOD_LINE = "Привязка: SenseLock ключ -  [работает]"
+BAD_LINE = "Привязка: SenseLock ключ - [Device &quot;SenseLock&quot; not found]"
+GOOD_TEXT = "SenseLock ключ - [работает]"
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        pytest.param(f"<H3>x</H3></CENTER><BR> {GOOD_LINE} <br>", [(OK, GOOD_TEXT)], id="as captured"),
+        pytest.param(f"<BR>{BAD_LINE}<br>", [(CRITICAL, 'Device "SenseLock" not found')], id="as captured, failing"),
+        pytest.param(f"{GOOD_LINE}<P>", [(OK, GOOD_TEXT)], id="at the very start"),
+        pytest.param(f"<BR>{GOOD_LINE}</TD>", [(OK, GOOD_TEXT)], id="a cell ends it"),
+        pytest.param("<BR><B>Привязка:</B> SenseLock&nbsp;ключ - <I>[работает]</I><br/>", [(OK, GOOD_TEXT)], id="bold and italic"),
+        pytest.param("<BR>&#1055;ривязка: SenseLock ключ - &#91;работает&#x5d;<br>", [(OK, GOOD_TEXT)], id="numeric entities"),
+        pytest.param("<BR>привязка: локальная - [работает]<br>", [(OK, "локальная - [работает]")], id="small letter"),
+        pytest.param("<BR>Привязка: SenseLock ключ - [работает<!-- x -->]<br>", [(OK, GOOD_TEXT)], id="a comment inside"),
+        pytest.param(f"<BR>{GOOD_LINE}<br><BR>{BAD_LINE}<br>", [(OK, GOOD_TEXT), (CRITICAL, 'Device "SenseLock" not found')], id="two lines"),
+        pytest.param(f"<BR>{GOOD_LINE}", [(UNKNOWN, "Привязка: SenseLock ключ - [работает]")], id="cut off behind it"),
+        pytest.param(f"<BR>{GOOD_LINE}<b", [(UNKNOWN, "Привязка: SenseLock ключ - [работает]")], id="cut off in the next tag"),
+        pytest.param(f"<BR>{GOOD_LINE}</b>", [(UNKNOWN, "Привязка: SenseLock ключ - [работает]")], id="an inline tag ends no line"),
+        pytest.param("<BR>Привязка: SenseLock ключ - [работает<br>]", [(UNKNOWN, "SenseLock ключ - [работает")], id="broken inside"),
+        pytest.param("<BR>Привязка:<br>SenseLock ключ - [работает]<br>", [(UNKNOWN, "")], id="on the next line"),
+        pytest.param(f"<BR>Новая {GOOD_LINE}<br>", [(UNKNOWN, f"Новая {GOOD_LINE}".replace("  ", " "))], id="in the middle of a line"),
+        pytest.param(f"<!-- <BR>{GOOD_LINE}<br> -->", [], id="in a comment"),
+        pytest.param(f"<!-- <BR>{GOOD_LINE}<br>", [], id="in a comment that never ends"),
+        pytest.param(f"<SCRIPT>'<BR>{GOOD_LINE}<br>'</SCRIPT>", [], id="in a script"),
+        pytest.param(f"<script>a = '</scrip>' <BR>{GOOD_LINE}<br>", [], id="in a script that never ends"),
+        pytest.param(f"<script>a = '<!--'</script><BR>{GOOD_LINE}<br>", [(OK, GOOD_TEXT)], id="behind a script with a comment mark"),
+        pytest.param(f"<style>{GOOD_LINE}<br></style>", [], id="in a style"),
+        pytest.param(f"<title>{GOOD_LINE}</title><br>", [], id="in the title"),
+        pytest.param(f"<textarea><br>{GOOD_LINE}<br></TEXTAREA>", [], id="in a text field"),
+        pytest.param(f'<input value="<BR>{GOOD_LINE}<br>">', [], id="in an attribute"),
+        pytest.param(f"<input value='><BR>{GOOD_LINE}<br>'>", [], id="in an attribute that holds >"),
+        pytest.param(f'<input value="><BR>{GOOD_LINE}<br>', [], id="in an attribute that never ends"),
+        pytest.param(f"<!DOCTYPE {GOOD_LINE}><br>", [], id="in the document type"),
+        pytest.param(f"<?php {GOOD_LINE} ?><br>", [], id="in an instruction"),
+        pytest.param("<BR>Привязка: SenseLock ключ - &lt;[работает]<br>", [(UNKNOWN, "SenseLock ключ - <[работает]")], id="an entity is text"),
+        pytest.param("<BR>Привязка: SenseLock ключ - &amp;#91;работает]<br>", [(UNKNOWN, "SenseLock ключ - &#91;работает]")], id="decoded once"),
+        pytest.param("<BR>5 < 6 Банк - [работает]<br>", [], id="no binding"),
+        pytest.param("", [], id="empty"),
+        pytest.param("<" * 300_000, [], id="many brackets"),
+        pytest.param("<a '" * 100_000, [], id="many quotes"),
+        pytest.param("<!--" * 100_000, [], id="many comments"),
+        pytest.param("<script>" * 50_000, [], id="many scripts"),
+        pytest.param("</" * 100_000, [], id="many ends"),
+    ],
+)  # fmt: skip
+def test_parse_license_page(page: str, expected: list[tuple[int, str]]) -> None:
+    assert [(item.state, item.text) for item in check.parse_license_page(page)] == expected
+
+
+@pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
+def test_the_page_says_what_the_binding_says(binding: str) -> None:
+    from lab.kodeks_server import license_page
+
+    statements = check.parse_license_page(license_page(binding).decode())
+    assert statements == [check.judge_binding(binding)]
+
+
+def test_a_page_cut_anywhere_is_never_ok_before_its_line_has_ended() -> None:
+    page = f"<HTML>\r\n<BR> {GOOD_LINE} <br>\r\n"
+    end = page.index("<br>") + len("<br>")
+    for length in range(end):
+        assert all(item.state != OK for item in check.parse_license_page(page[:length])), page[:length]
+    assert [item.state for item in check.parse_license_page(page[:end])] == [OK]
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "note"),
+    [([OK, OK], OK, False), ([OK, UNKNOWN], UNKNOWN, True), ([UNKNOWN, CRITICAL, OK], CRITICAL, True), ([CRITICAL, CRITICAL], CRITICAL, False)],
+)
+def test_worst_of(states: list[int], state: int, note: bool) -> None:
+    worst = check.worst_of([check.Statement(item, str(item), "") for item in states])
+    assert worst.state == state
+    assert worst.sentence == f"{state} (one of {len(states)} bindings, which disagree)" if note else str(state)
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        pytest.param('<INPUT id="user"> Авторизация', "login", id="login form"),
+        pytest.param("<input ID = user><p>авторизация", "login", id="login form, other spelling"),
+        pytest.param("<P>Ошибка Авторизации", "login", id="login error"),
+        pytest.param('<script>location="/users/TooManyUsers.asp"', "licenses", id="too many users"),
+        pytest.param("<P>Достигнуто максимальное число подключений", "licenses", id="maximum reached"),
+        pytest.param("<p>авторизация прошла", "", id="the word alone"),
+        pytest.param('<INPUT id="user">', "", id="the field alone"),
+        pytest.param('<INPUT id="user2"> авторизация', "", id="another field"),
+        pytest.param(f"Максимальное число подключений: 10<BR>{GOOD_LINE}<BR>", "", id="a page with its binding"),
+        pytest.param("", "", id="empty"),
+    ],
+)
+def test_refusal_on(page: str, expected: str) -> None:
+    assert check.refusal_on(page) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        pytest.param("работает".encode(), "", "работает", id="UTF-8 if nothing is said"),
+        pytest.param("работает".encode("cp1251"), "text/html; charset=windows-1251", "работает", id="header"),
+        pytest.param("работает".encode("koi8-r"), "text/html; CHARSET=\"KOI8-R\"", "работает", id="header, quoted"),
+        pytest.param('<META charset="cp1251">работает'.encode("cp1251"), "text/html", '<META charset="cp1251">работает', id="meta"),
+        pytest.param("работает".encode("cp1251"), "text/html", "�" * 8, id="not declared: not guessed"),
+        pytest.param(b"abc", "text/html; charset=utf-7", "abc", id="a charset that is not known"),
+        pytest.param(b"abc", "text/html; charset=rot13", "abc", id="a charset that is no charset"),
+    ],
+)  # fmt: skip
+def test_decode_page(body: bytes, content_type: str, expected: str) -> None:
+    assert check.decode_page(body, content_type) == expected
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+HERE = "http://kodeks.example:80"
+
+
+@pytest.mark.parametrize(
+    ("location", "origin", "path"),
+    [
+        pytest.param("/admin/lic", HERE, "/admin/lic", id="a path"),
+        pytest.param("http://kodeks.example/admin/lic?a=1", HERE, "/admin/lic?a=1", id="the same host"),
+        pytest.param("HTTP://KODEKS.example:80/x", HERE, "/x", id="the same host, written otherwise"),
+        pytest.param("//kodeks.example/x", HERE, "/x", id="without scheme"),
+        pytest.param("http://kodeks.example", HERE, "/", id="without path"),
+        pytest.param("http://kodeks.example?x", HERE, "/?x", id="only a query"),
+        pytest.param("lic2", HERE, "/admin/lic2", id="a neighbour"),
+        pytest.param("?x=1", HERE, "/admin/lic?x=1", id="another query"),
+        pytest.param("/x#y", HERE, "/x", id="a fragment"),
+        pytest.param("http://other.example/x", "http://other.example:80", "/x", id="another host"),
+        pytest.param("//other.example/x", "http://other.example:80", "/x", id="another host without scheme"),
+        pytest.param("https://kodeks.example/x", "https://kodeks.example:443", "/x", id="another scheme"),
+        pytest.param("http://kodeks.example:8080/x", "http://kodeks.example:8080", "/x", id="another port"),
+        pytest.param("http://kodeks.example@other.example/x", "http://kodeks.example@other.example:80", "/x", id="a login in front"),
+        pytest.param("http://kodeks.example:80@other.example/", "http://kodeks.example:80@other.example:80", "/", id="a login with a port"),
+        pytest.param("http://other.example\\@kodeks.example/", "http://other.example:80", "/\\@kodeks.example/", id="a backslash"),
+        pytest.param("/\\other.example/x", HERE, "/\\other.example/x", id="a backslash stays here"),
+        pytest.param("ftp://kodeks.example/x", "ftp://kodeks.example/x", "", id="another protocol"),
+        pytest.param("javascript:alert(1)", "javascript:alert(1)", "", id="no address"),
+        pytest.param("/x y\x01\xd1", HERE, "/x%20y%01%D1", id="characters that no request line may hold"),
+        pytest.param("http://[2001:db8::1]:8080/x", "http://[2001:db8::1]:8080", "/x", id="IPv6"),
+        pytest.param("http://[2001:db8::1]/x", "http://[2001:db8::1]:80", "/x", id="IPv6, default port"),
+    ],
+)
+def test_redirect_target(location: str, origin: str, path: str) -> None:
+    assert check.redirect_target(location, HERE, "/admin/lic?old") == (origin, path)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        pytest.param("Kodeks=00000001; path=/", ("Kodeks", "00000001"), id="as captured"),
+        pytest.param(" a = b=c ; HttpOnly", ("a", "b=c"), id="blanks and ="),
+        pytest.param("a=", ("a", ""), id="empty: forget"),
+        pytest.param("a=b; Max-Age=0", ("a", ""), id="expired: forget"),
+        pytest.param("a=b; max-age=60", ("a", "b"), id="not expired"),
+        pytest.param("a", None, id="no value"),
+        pytest.param("=b", None, id="no name"),
+        pytest.param("a b=c", None, id="a blank in the name"),
+        pytest.param("a=b\x01c", None, id="a control character"),
+        pytest.param("", None, id="empty"),
+    ],
+)
+def test_cookie_in(header: str, expected: tuple[str, str] | None) -> None:
+    assert check.cookie_in(header) == expected
+
+
+def test_percent_encoded() -> None:
+    assert check.percent_encoded("aZ9 &=+/%Я\udcff") == "aZ9%20%26%3D%2B%2F%25%D0%AF%FF"
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def received(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bytes]:
+    """What the check reads when a server sends these bytes, in two pieces cut at an odd place."""
+    monkeypatch.setattr(runtime, "remaining", lambda reserve=0.3: 5.0)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        def send() -> None:
+            theirs.sendall(data[: len(data) // 3])
+            theirs.sendall(data[len(data) // 3 :])
+            theirs.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            answer = check.Answer(check.Wire(ours, "http://kodeks.example/x"), "http://kodeks.example/x")
+            return answer.status, b"".join(answer.pieces())
+        finally:
+            ours.close()
+            sender.join()
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(HEAD + b"Content-Length: 3\r\n\r\nabcdef", (200, b"abc"), id="length"),
+        pytest.param(HEAD + b"content-length:3\n\nabc", (200, b"abc"), id="bare line ends"),
+        pytest.param(HEAD + b"\r\nabc", (200, b"abc"), id="until the connection ends"),
+        pytest.param(b"HTTP/1.0 404\r\n\r\n", (404, b""), id="no reason, no body"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: 1\r\n\r\nx", (200, b"x"), id="100 before it"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", (200, b"abcde"), id="chunks"),
+        pytest.param(HEAD + b"Transfer-Encoding: gzip, Chunked\r\n\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n", (200, b"0123456789"), id="trailer"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n1\r\nx\r\n0\r\n\r\n", (200, b"x"), id="chunks win over length"),
+        pytest.param(HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nab", (200, b"ab"), id="the same length twice"),
+    ],
+)
+def test_answers(data: bytes, expected: tuple[int, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert received(data, monkeypatch) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        pytest.param(b"", "closed the connection without an answer", id="nothing"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n", "closed the connection in mid-answer", id="cut head"),
+        pytest.param(b"HTTP/2 200\r\n\r\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="HTTP/2"),
+        pytest.param(b"HTTP/1.1 2000 OK\r\n\r\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="status of four digits"),
+        pytest.param(b"HTTP/1.1 099 OK\r\n\r\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="status too small"),
+        pytest.param(b"\x15\x03\x01\x00\x02\x02\x46\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="TLS alert"),
+        pytest.param(HEAD + b"A: b\r\n" * 20_000 + b"\r\n", "sends headers without end", id="too many headers"),
+        pytest.param(b"HTTP/1.1 200 " + b"x" * 200_000, "sent a line without end", id="endless line"),
+        pytest.param(HEAD + b"Content-Length: 3\r\n\r\nab", "closed the connection in mid-answer: 2 of 3 bytes", id="cut body"),
+        pytest.param(HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "announces a length that is no number", id="two lengths"),
+        pytest.param(HEAD + b"Content-Length: -1\r\n\r\nabcd", "announces a length that is no number", id="negative length"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nab", "closed the connection in mid-answer: 2 of 3 bytes", id="cut chunk"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "closed the connection in mid-answer", id="no last chunk"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", "sends a broken body (chunk end)", id="chunk too long"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n", "sends a broken body (chunk size)", id="chunk size no number"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n", "sends a broken body (chunk size)", id="chunk size negative"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 200, "sends headers without end", id="endless trailer"),
+    ],
+)  # fmt: skip
+def test_broken_answers(data: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(check.Unreachable) as failure:
+        received(data, monkeypatch)
+    assert str(failure.value) == f"http://kodeks.example/x {sentence}"
+
+
+# --- The record -------------------------------------------------------------------------------------------------------
+
+
+def verdict_on(data: bytes, block: int | None = None, **how: object) -> check.Statement:
+    """What a report says; `how` goes to the parser."""
+    parser = check.ReportParser(**how)  # type: ignore[arg-type]
+    parser.read(check.regrouped([data], 1 << 40))
+    return parser.findings.verdict()
+
+
+def judged(xml: str) -> tuple[str, str]:
+    """The state of a report that holds this XML among other things, and the text that decided."""
+    statement = verdict_on(f"<report><other><state>работает</state></other>{xml}</report>".encode())
+    return runtime.STATE_NAMES[statement.state], statement.text or statement.sentence.partition(":")[0]
+
+
+NO_RECORD = ("CRITICAL", "the report has no record of a SenseLock key")
+MENTION = ("UNKNOWN", "the report mentions SenseLock, but tells no state of it that is known")
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        # One text that says it all.
+        pytest.param("<a>SenseLock ключ - [работает]</a>", ("OK", GOOD_TEXT), id="binding sentence"),
+        pytest.param('<a b="SenseLock ключ - [работает]"/>', ("OK", GOOD_TEXT), id="binding sentence in an attribute"),
+        pytest.param("<a>Привязка: SenseLock ключ - [работает]</a>", ("OK", GOOD_TEXT), id="with its name"),
+        pytest.param("<a>локальная - [работает]</a>", ("OK", "локальная - [работает]"), id="local"),
+        pytest.param("<a>Привязка: нечто - [работает]</a>", ("UNKNOWN", "нечто - [работает]"), id="unknown kind"),
+        pytest.param("<a>Банк - [работает]</a>", NO_RECORD, id="another module"),
+        pytest.param("<a>Банк - [Ошибка защиты 4103]</a>", NO_RECORD, id="another module without license"),
+        pytest.param("<a>SenseLock ключ - [работает</a>", ("UNKNOWN", "SenseLock ключ - [работает"), id="cut sentence"),
+        pytest.param("<a>SenseLock ключ - [Ошибка 7]</a>", ("CRITICAL", "Ошибка 7"), id="failing sentence"),
+        pytest.param('<a>Device "SenseLock" not found</a>', ("CRITICAL", 'Device "SenseLock" not found'), id="device not found"),
+        pytest.param("<a>Внимание: ключ SenseLock не найден</a>", ("CRITICAL", "Внимание: ключ SenseLock не найден"), id="a warning"),
+        pytest.param("<a>SenseLock: Ошибка защиты 4111</a>", ("CRITICAL", "SenseLock: Ошибка защиты 4111"), id="an error"),
+        pytest.param("<a>Невозможно получить привязку</a>", ("CRITICAL", "Невозможно получить привязку"), id="binding unreadable"),
+        pytest.param("<a>SenseLock: работает</a>", ("UNKNOWN", "SenseLock: работает"), id="works, not as it is known"),
+        pytest.param("<a>Памятка: что делать, если SenseLock не найден</a>", MENTION, id="prose"),
+        pytest.param("<a>Служба SenseLock работает</a>", MENTION, id="a service works"),
+        pytest.param("<a><![CDATA[<BR> Привязка: SenseLock ключ - [работает] <br>]]></a>", ("OK", GOOD_TEXT), id="a page inside"),
+        pytest.param("<a><![CDATA[<!-- <BR> Привязка: SenseLock ключ - [работает] <br> -->]]></a>", MENTION, id="a page inside, commented out"),
+        pytest.param("<a><![CDATA[<BR> Привязка: SenseLock ключ - [работает]]]></a>", ("UNKNOWN", "Привязка: SenseLock ключ - [работает]"), id="a page inside, cut"),
+        # A text in pieces.
+        pytest.param("<a>SenseLock <!-- x -->ключ - [<![CDATA[рабо]]>&#1090;ает]</a>", ("OK", GOOD_TEXT), id="pieces of one text"),
+        pytest.param("<a>S&#101;nseLock ключ - [не работает]</a>", ("CRITICAL", "не работает"), id="a word with a reference"),
+        pytest.param("<a>SenseLock ключ - [<b/>работает]</a>", ("UNKNOWN", "SenseLock ключ - ["), id="an element inside cuts the text"),
+        pytest.param("<a>Sense<b/>Lock ключ - [работает]</a>", NO_RECORD, id="an element inside the word"),
+        pytest.param("<!-- <a>SenseLock ключ - [работает]</a> -->", NO_RECORD, id="a comment"),
+        pytest.param("<?x SenseLock ключ - [работает] ?>", NO_RECORD, id="an instruction"),
+        # An element that is named after the key.
+        pytest.param("<SenseLock>работает</SenseLock>", ("OK", "работает"), id="tag and text"),
+        pytest.param("<SenseLock>[работает]</SenseLock>", ("OK", "работает"), id="tag and text in brackets"),
+        pytest.param('<SENSELOCK state="работает"/>', ("OK", "работает"), id="tag and attribute"),
+        pytest.param("<k:SenseLock xmlns:k='x'><k:state>работает</k:state></k:SenseLock>", ("OK", "работает"), id="with a prefix"),
+        pytest.param("<SenseLockState>работает</SenseLockState>", ("OK", "работает"), id="tag with state"),
+        pytest.param("<SenseLockDriver>работает</SenseLockDriver>", MENTION, id="tag with driver"),
+        pytest.param("<SenseLock><state>работает</state><driver>1.2</driver></SenseLock>", ("OK", "работает"), id="tag and child"),
+        pytest.param("<SenseLock><driver>работает</driver></SenseLock>", ("UNKNOWN", "работает"), id="the state of something below it"),
+        pytest.param("<SenseLock><x><y><state>работает</state></y></x></SenseLock>", MENTION, id="far below it"),
+        pytest.param("<SenseLock>1</SenseLock>", ("UNKNOWN", "1"), id="a state that is not known"),
+        pytest.param("<SenseLock/>", MENTION, id="no state at all"),
+        pytest.param("<SenseLock><state/></SenseLock>", ("UNKNOWN", "the state of the SenseLock record is empty"), id="an empty state"),
+        pytest.param("<SenseLock><state>не работает</state></SenseLock>", ("CRITICAL", "не работает"), id="fails"),
+        pytest.param("<SenseLock><state>работает</state><error>Device not found</error></SenseLock>", ("CRITICAL", "Device not found"), id="works and fails"),
+        pytest.param("<SenseLock><state>работает</state><status>полу</status></SenseLock>", ("UNKNOWN", "полу"), id="works and something else"),
+        pytest.param("<SenseLock><state>Работает</state></SenseLock>", ("UNKNOWN", "Работает"), id="capital"),
+        pytest.param('<x senselock="работает"/>', ("OK", "работает"), id="attribute named after it"),
+        pytest.param('<x senselock="1" documents="работает"/>', ("UNKNOWN", "1"), id="attribute beside it"),
+        pytest.param('<x senselock_version="2.3" state="работает"/>', MENTION, id="attribute about something else"),
+        # An element with a name and a value.
+        pytest.param('<param name="SenseLock ключ" value="работает"/>', ("OK", "работает"), id="name and value"),
+        pytest.param('<param name="SenseLock ключ" value="Key is not available"/>', ("CRITICAL", "Key is not available"), id="name and failing value"),
+        pytest.param("<i><name>Ключ SenseLock</name><value>работает</value></i>", ("OK", "работает"), id="name and value as children"),
+        pytest.param("<row><c>SenseLock</c><c>работает</c></row>", ("OK", "работает"), id="a row"),
+        pytest.param("<row><c>Банк</c><c>работает</c><c>SenseLock</c></row>", MENTION, id="a row with the state of something else"),
+        pytest.param("<row><c>SenseLock</c><c>Банк</c><c>работает</c></row>", MENTION, id="a longer row"),
+        pytest.param("<row><c>работает</c><c>SenseLock</c></row>", MENTION, id="a row the other way round"),
+        pytest.param("<m><name>SenseLock</name><state>работает</state></m>", ("OK", "работает"), id="a module of that name"),
+        pytest.param("<m><name>Банк</name><state>работает</state><name>SenseLock</name><state/></m>", MENTION, id="a flat list"),
+        pytest.param("<m><name>Банк</name><state>работает</state><key>SenseLock</key></m>", ("UNKNOWN", "работает"), id="two names"),
+        pytest.param('<s name="SenseLock"><p name="state" value="работает"/></s>', ("OK", "работает"), id="a section"),
+        pytest.param('<s name="SenseLock"><p name="Банк" value="работает"/></s>', ("UNKNOWN", "работает"), id="another thing in the section"),
+        pytest.param("<s name='SenseLock'><p><name>state</name><value>работает</value></p></s>", ("OK", "работает"), id="a section with pairs"),
+        pytest.param("<s name='SenseLock'><p><name>Банк</name><value>работает</value></p></s>", ("UNKNOWN", "работает"), id="another pair in the section"),
+        pytest.param("<ms><m><name>SenseLock</name></m><m><state>работает</state></m></ms>", MENTION, id="the neighbour's state"),
+        pytest.param("<ms><m name='SenseLock'/><m name='Банк' state='работает'/></ms>", MENTION, id="the neighbour's attribute"),
+        pytest.param("<Binding><subject>локальная</subject><state>работает</state></Binding>", ("OK", "локальная - [работает]"), id="kind and state apart"),
+        pytest.param("<db><type>локальная</type><state>работает</state></db>", NO_RECORD, id="a local database"),
+        # What bears the name without being the key.
+        pytest.param('<user login="senselock" name="Служба SenseLock" state="работает"/>', MENTION, id="a user"),
+        pytest.param("<user><name>SenseLock</name><state>работает</state></user>", ("UNKNOWN", "работает"), id="a user of that name"),
+        pytest.param("<m name='SenseLock' type='служба' state='работает'/>", ("UNKNOWN", "работает"), id="a service"),
+        pytest.param("<driver><m name='SenseLock' state='работает'/></driver>", ("UNKNOWN", "работает"), id="a driver around it"),
+        pytest.param("<document><name>SenseLock ключ - [работает]</name></document>", ("UNKNOWN", GOOD_TEXT), id="a document's title"),
+        # Several.
+        pytest.param("<a>SenseLock ключ - [работает]</a><a>SenseLock ключ - [Key is not available]</a>", ("CRITICAL", "Key is not available"), id="one fails"),
+        pytest.param("<a>SenseLock ключ - [работает]</a><SenseLock>1</SenseLock>", ("UNKNOWN", "1"), id="a number beside a good record"),
+        pytest.param("<a>SenseLock ключ - [работает]</a><SenseLock><state>1</state></SenseLock>", ("UNKNOWN", "1"), id="an unknown state beside a good record"),
+        pytest.param("<a>SenseLock ключ - [работает]</a><a>SenseLock EliteIV</a>", ("OK", GOOD_TEXT), id="a mention beside a good record"),
+        pytest.param("<a>SenseLock ключ - [работает]</a><user name='SenseLock' state='отключен'/>", ("UNKNOWN", GOOD_TEXT), id="a doubtful failure beside it"),
+        pytest.param("<user name='SenseLock' state='отключен'/>", ("CRITICAL", "отключен"), id="a doubtful failure alone"),
+        pytest.param("", NO_RECORD, id="nothing"),
+    ],
+)  # fmt: skip
+def test_records(xml: str, expected: tuple[str, str]) -> None:
+    assert judged(xml) == expected
+
+
+@pytest.mark.parametrize("schema", reports.SCHEMAS)
+@pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
+def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
+    statement = verdict_on(b"".join(reports.report(schema, size=40_000, bindings=[binding], decoys=True)))
+    assert statement.state == check.judge_binding(binding).state, statement
+
+
+@pytest.mark.parametrize("schema", reports.SCHEMAS)
+def test_no_schema_is_ok_without_a_record(schema: str) -> None:
+    assert verdict_on(b"".join(reports.report(schema, size=40_000, bindings=()))).state == CRITICAL
+    assert verdict_on(b"".join(reports.report(schema, size=40_000, bindings=(), decoys=True))).state == UNKNOWN
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-1251", "koi8-r", "cp866", "iso-8859-5", "utf-16"])
+@pytest.mark.parametrize("schema", ["text", "russian"])
+def test_encodings(encoding: str, schema: str) -> None:
+    for binding, state in ((reports.WORKS, OK), (reports.KEY_LIMIT, CRITICAL)):
+        data = b"".join(reports.report(schema, size=60_000, bindings=[binding], encoding=encoding))
+        assert verdict_on(data).state == state
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        pytest.param(b"", "the report is cut off after 0 bytes: it was not sent or stored to its end", id="nothing"),
+        pytest.param(b"<a><b></a>", "the report is no well-formed XML: mismatched tag, line 1, column 9", id="mismatched"),
+        pytest.param(b"<a/><b/>", "the report is no well-formed XML: junk after document element, line 1, column 5", id="two roots"),
+        pytest.param(b"<a>\x00</a>", "the report is no well-formed XML: not well-formed (invalid token), line 1, column 4", id="NUL"),
+        pytest.param("<a>работает</a>".encode("cp1251"), "the report is no well-formed XML: not well-formed (invalid token), line 1, column 4", id="not UTF-8"),
+        pytest.param(b'<?xml version="1.0" encoding="nonsense"?><a/>',
+                     "the report cannot be read in the encoding that it declares: unknown encoding: nonsense", id="unknown encoding"),
+        pytest.param(b'<?xml version="1.0" encoding="gb2312"?><a/>',
+                     "the report cannot be read in the encoding that it declares: multi-byte encodings are not supported", id="multi-byte encoding"),
+        pytest.param(b'<?xml version="1.0" encoding="utf-16"?><a/>',
+                     "the report is no well-formed XML: encoding specified in XML declaration is incorrect, line 1, column 31", id="wrong encoding"),
+        pytest.param(b"<a>&x;</a>", "the report is no well-formed XML: undefined entity, line 1, column 4", id="entity"),
+        pytest.param(reports.entity_record(), "the report declares entities or attributes of its own, which no sysinfo report does: not read", id="own entity"),
+        pytest.param(reports.billion_laughs(), "the report declares entities or attributes of its own, which no sysinfo report does: not read", id="laughs"),
+        pytest.param(reports.quadratic_blowup(), "the report declares entities or attributes of its own, which no sysinfo report does: not read", id="blowup"),
+        pytest.param(reports.external_entity("file:///etc/passwd"),
+                     "the report declares entities or attributes of its own, which no sysinfo report does: not read", id="external entity"),
+        pytest.param(b'<!DOCTYPE a SYSTEM "x.dtd"><a>SenseLock &x;</a>',
+                     "the report refers to an entity that it does not hold (x): not read", id="entity of another document"),
+        pytest.param(b"".join(reports.deep(200_000)), check.TOO_DEEP, id="deep"),
+        pytest.param(b"<a>" + b"".join(b"<n%d/>" % number for number in range(80_000)) + b"</a>", check.TOO_DEEP, id="names"),
+        pytest.param(b"".join(reports.huge_attribute(3 << 20)), "the report has a tag or a comment of more than 1 MB: that is no sysinfo report", id="attribute"),
+    ],
+)  # fmt: skip
+def test_reports_that_cannot_be_read(data: bytes, sentence: str) -> None:
+    for exact in (False, True):
+        with pytest.raises(runtime.Problem) as problem:
+            verdict_on(data, exact=exact)
+        assert (str(problem.value), problem.value.state) == (sentence, UNKNOWN)
+
+
+def test_another_document_is_never_read(tmp_path: object) -> None:
+    assert verdict_on(reports.external_dtd("file:///nonexistent.dtd")).state == OK
+
+
+def test_a_report_cut_anywhere_is_never_ok() -> None:
+    data = b"".join(reports.report("text", size=100_000, place="start"))
+    for percent in range(100):
+        with pytest.raises(runtime.Problem):
+            verdict_on(data[: len(data) * percent // 100])
+
+
+def test_a_record_in_a_text_without_end_is_no_record() -> None:
+    before = b"".join(reports.huge_text(200_000, before=f"{reports.WORKS} "))
+    after = b"".join(reports.huge_text(200_000, after=f" {reports.NOT_FOUND}"))
+    assert verdict_on(before).state == verdict_on(after).state == UNKNOWN
+
+
+def test_many_records_are_told_apart_from_their_number() -> None:
+    assert verdict_on(b"".join(reports.many_records(20_000))).state == OK
+
+
+def documents(count: int) -> Iterator[bytes]:
+    """Small documents made of the words that matter, with fillers of all lengths in between."""
+    texts = ["SenseLock", "senselock ключ", "SenseLock ключ - [работает]", "работает", "локальная - [работает]", "Привязка: x - [работает]",
+             "не работает", "Device 'SenseLock' not found", "filler" * 3, " " * 50, "x" * 200, "y" * 1000, "Sen<![CDATA[seLock]]> ключ",
+             "Sense<!-- c -->Lock", "S&#101;nseLock", "домен к X - [работает]", "Sense", "Lock"]  # fmt: skip
+    names = ["a", "b", "name", "state", "SenseLock", "value", "user", "binding", "param", "login", "k:SenseLock", "senselock_state"]
+
+    def element(chance: random.Random, depth: int = 0) -> str:
+        name = chance.choice(names)
+        plain = [text for text in texts if "<" not in text]
+        attributes = "".join(f' {other}="{chance.choice(plain)}"' for other in chance.sample(names, chance.choice([0, 0, 1, 2])))
+        inside = "".join(
+            element(chance, depth + 1) if chance.random() < 0.5 and depth < 6 else chance.choice(texts)
+            for _ in range(chance.choice([0, 1, 1, 2, 3, 6]))
+        )
+        return f"<{name}{attributes}>{inside}</{name}>"
+
+    for seed in range(count):
+        chance = random.Random(seed)
+        parts = (element(chance) + "z" * chance.choice([0, 10, 100, 500, 3000]) for _ in range(chance.choice([1, 3, 8])))
+        yield f"<root>{''.join(parts)}</root>".encode()
+
+
+def test_the_verdict_depends_neither_on_blocks_nor_on_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of any length, handlers everywhere or only where a word is, exact paths or not: one verdict."""
+    usual = check.words_to_find
+    states = set()
+    for number, data in enumerate(documents(60)):
+        reach = (40, 64, 200)[number % 3]
+        monkeypatch.setattr(check, "REACH", reach)
+        verdicts = set()
+        for block in (reach, reach + 7, 333, 1 << 20):
+            monkeypatch.setattr(check, "BLOCK", block)
+            for words in (usual, lambda beginning: ()):
+                monkeypatch.setattr(check, "words_to_find", words)
+                verdicts |= {verdict_on(data), verdict_on(data, exact=True)}
+        assert len(verdicts) == 1, (number, verdicts)
+        states.add(verdicts.pop().state)
+    assert states == {OK, CRITICAL, UNKNOWN}, "the documents must be of all kinds"
+
+
+def test_handlers_stay_off_where_no_word_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a large report depends on this."""
+    started = []
+    usual = check.Element.__init__
+
+    def counted(self: check.Element, *arguments: object) -> None:
+        started.append(arguments)
+        usual(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(check.Element, "__init__", counted)
+    data = b"".join(reports.report("text", size=1_000_000, neighbours=False))
+    assert verdict_on(data).state == OK
+    assert 10 < len(started) < 6 * check.BLOCK / len("<a></a>")
+    assert data.count(b"</") > 5 * len(started)
+
+
+# --- The pinned record ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("/a", ((("a", 1),), ""), id="root"),
+        pytest.param("/a/b[2]/@c", ((("a", 1), ("b", 2)), "c"), id="attribute"),
+        pytest.param("/к:отчёт/b-1.x", ((("к:отчёт", 1), ("b-1.x", 1)), ""), id="any name"),
+        *(pytest.param(path, None, id=path or "empty")
+          for path in ("", "/", "a", "/a/", "//a", "/a/@", "/@a", "/a[0]", "/a[x]", "/a/@b/c", "/a b", "/a[1][2]", "/a\n", "/" + "a" * 3000)),
+    ],
+)  # fmt: skip
+def test_parse_pin(path: str, expected: tuple[object, str] | None) -> None:
+    pin = check.parse_pin(path)
+    assert (pin and (pin.steps, pin.attribute)) == expected
+
+
+PINNED = "<r><m><s>1</s></m><m x='2'><s>работает</s><s> a <t>b</t> c </s><e/></m></r>"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/r/m/s", "1"), ("/r/m[2]/s", "работает"), ("/r/m[2]/s[2]", " a   c "), ("/r/m[2]/@x", "2"), ("/r/m[2]/e", ""),
+        ("/r/m[3]/s", None), ("/r/m/@x", None), ("/m/s", None), ("/r/m[2]/s/t", None), ("/r/m[2]/s[2]/t", "b"), ("/x", None),
+    ],
+)  # fmt: skip
+def test_pinned_values(path: str, expected: str | None) -> None:
+    parser = check.ReportParser(check.parse_pin(path))
+    parser.read([PINNED.encode()])
+    assert parser.pinned == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "works", "state"),
+    [
+        ("работает", check.WORKS, OK), (" [работает] ", check.WORKS, OK), ("SenseLock ключ - [работает]", check.WORKS, OK),
+        ("1", "1", OK), ("1", check.WORKS, CRITICAL), ("0", "1", CRITICAL), ("работает", "1", CRITICAL), ("", "1", UNKNOWN),
+        (" ", check.WORKS, UNKNOWN), ("не работает", check.WORKS, CRITICAL), ("SenseLock ключ - [работает", check.WORKS, CRITICAL),
+    ],
+)  # fmt: skip
+def test_judge_pinned(text: str, works: str, state: int) -> None:
+    assert check.judge_pinned(text, works, "/a").state == state
+
+
+def test_every_path_that_is_shown_can_be_pinned() -> None:
+    for schema, shape in reports.SCHEMAS.items():
+        data = b"".join(reports.report(schema, size=30_000, decoys=True))
+        parser = check.ReportParser(exact=True)
+        parser.read(check.regrouped([data], 1 << 30))
+        for candidate in parser.findings.listed:
+            pinned = check.ReportParser(check.parse_pin(candidate.path))
+            pinned.read(check.regrouped([data], 1 << 30))
+            assert pinned.pinned is not None, (schema, candidate)
+        record = next(item for item in parser.findings.listed if item.sure and item.statement.state == OK)
+        assert record.path.replace("/к:", "/").endswith(shape.path.rpartition("/")[2].replace("c", "c[2]" if schema == "rows" else "c"))
+
+
+# --- Reports as files -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("report_000000_20261123_2008.zip", datetime(2026, 11, 23, 20, 8), id="as documented"),
+        pytest.param("/srv/x/report_00_000000_20261123_2008.xml", datetime(2026, 11, 23, 20, 8), id="with a path"),
+        pytest.param("C:\\x\\report_1_20280229_0000 (2).zip", datetime(2028, 2, 29), id="a copy"),
+        pytest.param("/report_1_20261123_2008/other.zip", None, id="a folder's name"),
+        pytest.param("report_1_20260230_2008.zip", None, id="no such day"),
+        pytest.param("report_1_20261123_2460.zip", None, id="no such hour"),
+        pytest.param("report_1_00000000_0000.zip", None, id="zeros"),
+        pytest.param("report_1_20261123_20081.zip", None, id="too many digits"),
+        pytest.param("backup_1_20261123_2008.zip", None, id="another file"),
+        pytest.param("", None, id="nothing"),
+    ],
+)
+def test_made_at(name: str, expected: datetime | None) -> None:
+    assert check.made_at(name) == (expected.timestamp() if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "expected"),
+    [
+        (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"PK", ""), (b"<?xml", "xml"), (b"\xef\xbb\xbf <a>", "xml"), ("<a>".encode("utf-16"), "xml"),
+        ("<a>".encode("utf-16-be"), "xml"), (b"<!-- x --><a/>", "xml"), (b"<HTML>", ""), (b"\r\n<!DOCTYPE html>", ""), (b"", ""), (b"text", ""), (b"\0" * 99, ""),
+    ],
+)  # fmt: skip
+def test_form_of(beginning: bytes, expected: str) -> None:
+    assert check.form_of(beginning) == expected
+
+
+def test_regrouped() -> None:
+    pieces = [b"a" * 3, b"", b"b" * check.BLOCK, b"c" * (3 * check.BLOCK), b"d"]
+    blocks = list(check.regrouped(pieces, 1 << 20))
+    assert b"".join(blocks) == b"".join(pieces)
+    assert {len(block) for block in blocks[:-1]} == {check.BLOCK}
+    with pytest.raises(runtime.Problem, match="the report is larger than 0 MB: --max-size allows more"):
+        list(check.regrouped(pieces, 4 * check.BLOCK))
+
+
+# --- Options ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kodeks.example", "kodeks.example"), ("192.0.2.1", "192.0.2.1"), ("[2001:db8::1]", "2001:db8::1"), ("::1", "::1"), ("fe80::1%eth0", "fe80::1%eth0"),
+        ("my_host", "my_host"), ("host.", "host."), ("кодекс.example", "xn--d1acncrv.example"), ("", None), (" ", None), ("a b", None), ("a/b", None),
+        ("a\r\nX: y", None), ("kodeks.example:80", None), ("192.0.2.1:80", None), ("http://a", None), ("user@host", None), ("-x", None), (".x", None),
+        ("a" * 254, None), ("кодекс/x", None), ("[::1", None), ("::1%a b", None), (":", None), ("a\0b", None), ("a?b", None), ("a#b", None),
+    ],
+)  # fmt: skip
+def test_host_name(text: str, expected: str | None) -> None:
+    if expected is not None:
+        assert check.host_name(text) == expected
+        return
+    with pytest.raises(Exception, match="is no host name or address"):
+        check.host_name(text)
