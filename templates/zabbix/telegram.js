@@ -14,6 +14,7 @@ var NAME = 'Telegram (Kodeks)',
     DIGEST_ROWS = 1000, // waiting messages that one digest can cover
     DIGEST_HOSTS = 20, // names listed for an alert
     DIGEST_PAUSE = 2500, // ms for a storm to gather, and for Zabbix to store the tags of the digest before
+    DIGEST_AGE = 2, // s after which a message is surely seen by everyone: younger ones wait for the next digest
     DAY = 86400,
     STARTED = Date.now();
 
@@ -201,11 +202,13 @@ function tagValue(tags, name) {
     return found.length > 0 ? found[0].value : '';
 }
 
-// What an earlier run wrote down about this problem in this chat: CHAT/MESSAGE, or CHAT/MESSAGE/ALERT for a digest that
-// covered all that waited up to that alert id.
+// What an earlier run wrote down about this problem in this chat: CHAT/MESSAGE, or CHAT/MESSAGE/ALERT/CLOCK for a digest
+// that told all that waited, up to this alert id and this time.
 function firstMessage(tags) {
-    var found = String(tagValue(tags, settings.tag)).match(/^(-?\d+)\/(\d+)(?:\/(\d+))?$/);
-    return found === null ? null : {chat: found[1], message: parseInt(found[2], 10), digest: found[3]};
+    var found = String(tagValue(tags, settings.tag)).match(/^(-?\d+)\/(\d+)(?:\/(\d+)\/(\d+))?$/);
+    return found === null ? null : {
+        chat: found[1], message: parseInt(found[2], 10), upTo: found[3] ? parseInt(found[3], 10) : 0, at: parseInt(found[4] || '0', 10)
+    };
 }
 
 // --- The message ----------------------------------------------------------------------------------------------------
@@ -244,7 +247,7 @@ function compose(event, alone) {
         if (/^https?:\/\/[^\s{}]+$/i.test(event.runbook)) {
             link = '<a href="' + escapeHtml(event.runbook) + '">' + phrases.runbook + '</a>';
         }
-        else if (event.runbook !== '') {
+        else if (event.runbook !== '' && !/\{[$A-Z]/.test(event.runbook)) {
             after.push(phrases.runbook + ': ' + oneLine(event.runbook));
         }
     }
@@ -444,7 +447,7 @@ function waiting(more) {
     more.filter = {status: [0, 3]};
     more.sortorder = 'ASC';
     more.limit = DIGEST_ROWS;
-    return alerts(['alertid', 'eventid', 'p_eventid', 'acknowledgeid'], more).map(withKind);
+    return alerts(['alertid', 'clock', 'eventid', 'p_eventid', 'acknowledgeid'], more).map(withKind);
 }
 
 // The newest digest sent to this chat, from the tags it left on the events of the messages sent last; null without.
@@ -457,22 +460,22 @@ function lastDigest() {
     }
     zabbix('event.get', {output: ['eventid'], eventids: sent, selectTags: 'extend'}).forEach(function (event) {
         var found = firstMessage(event.tags);
-        if (found !== null && found.digest && (newest === null || parseInt(found.digest, 10) > parseInt(newest.digest, 10))) {
+        if (found !== null && found.upTo > 0 && (newest === null || found.upTo > newest.upTo)) {
             newest = found;
         }
     });
     return newest;
 }
 
-// What is to be done about this event in a storm: {told: PLACE} when a digest told it already, {html, silent, upTo} for
-// a digest to be sent now, null when the event is to be told by itself.
+// What is to be done about this event in a storm: {told: PLACE} when a digest told it already, {html, silent, upTo, at}
+// for a digest to be sent now, null when the event is to be told by itself.
 function digestFor(event) {
     var own = waiting({eventids: [event.kind === 'RESOLVED' ? event.recoveryId : event.id]}).filter(function (row) {
             return row.kind === event.kind;
-        })[0], digest, rows;
+        })[0], digest, rows, at;
     function covered() {
         digest = lastDigest();
-        return digest !== null && parseInt(digest.digest, 10) >= parseInt(own.alertid, 10);
+        return digest !== null && parseInt(own.alertid, 10) <= digest.upTo && parseInt(own.clock, 10) <= digest.at;
     }
     if (!own) {
         return null;
@@ -487,11 +490,12 @@ function digestFor(event) {
     if (covered()) {
         return {told: digest};
     }
-    rows = waiting({});
-    return rows.some(function (row) { return row.alertid === own.alertid; }) ? digestOf(rows) : null;
+    at = Math.floor(Date.now() / 1000) - DIGEST_AGE;
+    rows = waiting({}).filter(function (row) { return parseInt(row.clock, 10) <= at; });
+    return rows.some(function (row) { return row.alertid === own.alertid; }) ? digestOf(rows, at) : null;
 }
 
-function digestOf(rows) {
+function digestOf(rows, at) {
     var ids = [], events = {}, over = {}, groups = {}, counts = {FIRING: 0, RESOLVED: 0, UPDATE: 0}, silent = true;
     rows.forEach(function (row) {
         row.problem = row.kind === 'RESOLVED' ? row.p_eventid : row.eventid;
@@ -514,7 +518,7 @@ function digestOf(rows) {
         groups[title] = groups[title] || [];
         groups[title].push(event.hosts.map(function (host) { return oneLine(host.name); }).join(', '));
     });
-    return {html: composeDigest(groups, counts), silent: silent, upTo: rows[rows.length - 1].alertid};
+    return {html: composeDigest(groups, counts), silent: silent, upTo: rows[rows.length - 1].alertid, at: at};
 }
 
 function composeDigest(groups, counts) {
@@ -535,7 +539,7 @@ function composeDigest(groups, counts) {
 function remember(place) {
     var result = {tags: {}};
     if (place !== null) {
-        result.tags[settings.tag] = place.chat + '/' + place.message + (place.digest ? '/' + place.digest : '');
+        result.tags[settings.tag] = place.chat + '/' + place.message + (place.upTo ? '/' + place.upTo + '/' + place.at : '');
     }
     return JSON.stringify(result);
 }
@@ -556,9 +560,9 @@ function tell(event) {
     }
     if (digest !== null) {
         message = send(digest.html, digest.silent, null);
-        return remember({chat: String(message.chat.id), message: message.message_id, digest: digest.upTo});
+        return remember({chat: String(message.chat.id), message: message.message_id, upTo: digest.upTo, at: digest.at});
     }
-    if (known !== null && settings.followUp === 'edit' && event.kind !== 'FIRING' && !known.digest) {
+    if (known !== null && settings.followUp === 'edit' && event.kind !== 'FIRING' && !known.upTo) {
         if (edit(compose(event.kind === 'UPDATE' ? goingOn(event) : event, true), known)) {
             return remember(null);
         }

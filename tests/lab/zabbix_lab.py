@@ -445,9 +445,10 @@ class ZabbixLab:
         """Address of the frontend: log in as ADMINISTRATOR with ADMINISTRATOR_PASSWORD."""
         return f"http://127.0.0.1:{self.web_port}"
 
-    def create_api_token(self, name: str = "lab") -> str:
-        """A new API token of the administrator, as an operator makes one for a webhook."""
-        token = self.api("token.create", [{"name": name}])["tokenids"]
+    def create_api_token(self, user: str | None = None) -> str:
+        """A new API token of a user (its id; None: the administrator), as an operator makes one for a webhook."""
+        owner = {} if user is None else {"userid": user}
+        token = self.api("token.create", [{"name": f"lab {user}", **owner}])["tokenids"]
         return str(self.api("token.generate", token)[0]["token"])
 
     def import_file(self, path: Path) -> None:
@@ -564,27 +565,31 @@ class ZabbixLab:
         group: str = "Lab",
         severities: int = EVERY_SEVERITY,
         step_seconds: int = 3600,
-    ) -> None:
+    ) -> str:
         """Create a user on call with this media, one for every address, and an action that uses it for all that happens
         to the hosts of a group: problems (at once), recoveries and updates, with the media type's message templates.
-        Once a group.
+        Once a group. Returns the user's id.
 
-        The user is not the API's: Zabbix tells nobody about an update that he made himself."""
+        The user has the "User role", may read this group's hosts and shares a group with the administrator, whose name he
+        would else not see in updates. He is not the API's user: Zabbix tells nobody about an update that he made himself.
+        """
         found = self.api("mediatype.get", {"filter": {"name": media_type}, "output": ["mediatypeid"]})
         if not found:
             raise ValueError(f"no media type {media_type!r} is imported")
         media = found[0]["mediatypeid"]
-        administrators = self.api("usergroup.get", {"filter": {"name": "Zabbix administrators"}, "output": ["usrgrpid"]})
-        roles = self.api("role.get", {"filter": {"name": "Super admin role"}, "output": ["roleid"]})
+        rights = {"rights" if self.version == "6.0" else "hostgroup_rights": [{"id": self.host_group(group), "permission": 2}]}
+        readers = self.api("usergroup.create", {"name": f"Readers of {group}", **rights})["usrgrpids"][0]
+        colleagues = self.api("usergroup.get", {"filter": {"name": "Zabbix administrators"}, "output": ["usrgrpid"]})
+        roles = self.api("role.get", {"filter": {"name": "User role"}, "output": ["roleid"]})
         always = {"mediatypeid": media, "active": 0, "severity": severities, "period": "1-7,00:00-24:00"}
         on_call = {
             "username": f"on-call {group}",
             "passwd": secrets.token_urlsafe(24),
             "roleid": roles[0]["roleid"],
-            "usrgrps": administrators,
+            "usrgrps": [{"usrgrpid": readers}, *colleagues],
             "medias": [{**always, "sendto": address} for address in send_to],
         }
-        user = self.api("user.create", on_call)["userids"][0]
+        user = str(self.api("user.create", on_call)["userids"][0])
         message = {"default_msg": 1, "mediatypeid": media}
         first = {"operationtype": 0, "esc_step_from": 1, "esc_step_to": 1, "esc_period": "0"}
         action = {
@@ -598,6 +603,7 @@ class ZabbixLab:
             "update_operations": [{"operationtype": 12, "opmessage": {"default_msg": 1}}],
         }
         self.api("action.create", action)
+        return user
 
     def alerts(self) -> list[dict[str, str]]:
         """The notifications so far, oldest first: subject, sendto, status ("1" sent, "2" failed), retries, error."""
