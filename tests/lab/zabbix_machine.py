@@ -1,0 +1,151 @@
+"""A Kodeks machine as Zabbix meets it: a Zabbix agent with the plugins, the shipped UserParameter file and kodeks.ini.
+
+    with ZabbixLab("7.0") as lab, ZabbixMachine(lab, "kodeks1") as machine:
+        host = lab.add_host("kodeks1", templates=[...], port=machine.port)
+        machine.play("license expired")
+
+The world is `lab.evening`; this adds what an operator installs by templates/zabbix/README.md. Only the paths in the
+UserParameter file and the values marked CHANGE in the ini file are replaced. Each machine has an agent of its own.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from lab.engine_process import EngineProcess, open_folder
+from lab.evening import SCENES, Evening
+from lab.forwarder_tools import forwarder_daemon, talking_port
+from lab.kodeks_server import PASSWORD, USER
+from lab.run_check import CHECKS, ROOT
+from lab.zabbix_lab import USER as AGENT_USER
+from lab.zabbix_lab import ZabbixLab, answers, zabbix_port
+
+TEMPLATES = ROOT / "templates/zabbix"
+EXAMPLE_INI = TEMPLATES / "kodeks.ini.example"
+USER_PARAMETERS = TEMPLATES / "userparameter_kodeks_linux.conf"
+PLUGINS_HERE, INI_HERE = "/usr/local/lib/kodeks/", "/etc/zabbix/kodeks.ini"
+
+
+class ZabbixMachine:
+    """One machine, its agent on `port`. `active`: the agent also asks the server for active checks, under its `name`."""
+
+    def __init__(self, lab: ZabbixLab, name: str, active: bool = False) -> None:
+        self.lab, self.name, self.active = lab, name, active
+        self.folder = open_folder(f"{name}.")
+        self.ini = self.folder / "kodeks.ini"
+        self.plugins = self.folder / "plugins"
+        self.port = zabbix_port()
+        self.world = Evening(self.folder / "world", owner=AGENT_USER if os.geteuid() == 0 else None)
+        # A name of its own, so that a frozen daemon is not seen by the machines that play beside this one.
+        self.daemon_name = f"usbclntd{os.urandom(3).hex()}"
+        self._stack = ExitStack()
+        self._agent: EngineProcess | None = None
+
+    def __enter__(self) -> ZabbixMachine:
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._stack.enter_context(self.world)
+        self._daemon = self._stack.enter_context(forwarder_daemon(self.daemon_name))
+        # A port that nobody accepts on, as the world has one, takes no more than a handful of probes.
+        self.forwarder_port = self._stack.enter_context(talking_port())
+        shutil.copytree(CHECKS, self.plugins, ignore=shutil.ignore_patterns("__pycache__"))
+        self.play("all well")
+        (self.folder / "run").mkdir()
+        (self.folder / "run").chmod(0o777)
+        self._stack.callback(self.stop_agent)
+        self.start_agent()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    # ---- what happens to it
+
+    def play(self, scene: str) -> None:
+        """Bring the machine into a scene of the evening."""
+        self.world.play(scene)
+        (self._daemon.freeze if SCENES[scene].frozen else self._daemon.thaw)()
+        self._write_ini()
+
+    def start_agent(self) -> None:
+        """Start the agent with the shipped UserParameter file; returns when it answers."""
+        parameters = USER_PARAMETERS.read_text(encoding="utf-8")
+        parameters = parameters.replace(PLUGINS_HERE, f"{self.plugins}/").replace(INI_HERE, str(self.ini))
+        (self.folder / "userparameter.conf").write_text(parameters, encoding="utf-8")
+        active = f"ServerActive=127.0.0.1:{self.lab.server_port}\n" if self.active else ""
+        configuration = self.folder / "agent.conf"
+        configuration.write_text(
+            f"ListenIP=127.0.0.1\nListenPort={self.port}\nServer=127.0.0.1\n{active}Hostname={self.name}\nLogType=console\n"
+            f"PidFile={self.folder}/run/agent.pid\nStartAgents=3\nBufferSend=1\nInclude={self.folder}/userparameter.conf\n",
+            encoding="utf-8",
+        )
+        self._agent = EngineProcess(f"zabbix-agent-{self.name}")
+        as_user = ["--reuid", AGENT_USER, "--regid", AGENT_USER, "--init-groups"] if os.geteuid() == 0 else []
+        agent = [str(self.lab.installation.agent), "-f", "-c", str(configuration)]
+        self._agent.start(["setpriv", "--pdeathsig", "TERM", *as_user, *agent], env=self.world.env)
+        self._agent.await_ready(lambda: answers(self.port))
+
+    def stop_agent(self) -> None:
+        """The agent and whatever it runs are killed."""
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.signal(signal.SIGKILL)
+            agent.__exit__(None, None, None)
+
+    def remove_plugin(self, name: str) -> None:
+        """Somebody deletes a plugin."""
+        (self.plugins / name).rename(self.folder / name)
+
+    def replace_plugin(self, name: str, script: str) -> None:
+        """In a plugin's place stands something else, in Python."""
+        self.remove_plugin(name)
+        self.rewrite_plugin(name, script)
+
+    def rewrite_plugin(self, name: str, script: str) -> None:
+        """It stands something else there again."""
+        (self.plugins / name).write_text(f"{script}\n", encoding="utf-8")
+
+    def restore_plugin(self, name: str) -> None:
+        """It is back."""
+        (self.folder / name).replace(self.plugins / name)
+
+    # ---- what an operator installs
+
+    def _write_ini(self) -> None:
+        """The shipped example with this machine's values; whoever reads it meets the old file or the new."""
+        world = self.world
+        ini = configparser.RawConfigParser()
+        ini.read_string(EXAMPLE_INI.read_text(encoding="utf-8"))
+        values = {
+            "check_usb_redirector": {
+                "license-expires": world.license_ends().isoformat(),
+                "list-command": f"{world.list_tool} -list",
+                "process": self.daemon_name,
+                "hostname": "127.0.0.1",
+                "port": str(self.forwarder_port),
+            },
+            "check_kodeks_xml": {"port": str(world.kodeks.port), "logname": USER, "password": PASSWORD},
+        }
+        for section, rows in values.items():
+            for key, value in rows.items():
+                ini.set(section, key, value)
+        new = self.ini.with_suffix(".new")
+        new.touch(mode=0o640)
+        new.chmod(0o640)
+        if self.world.owner:
+            shutil.chown(new, self.world.owner)
+        with open(new, "w", encoding="utf-8") as file:
+            ini.write(file)
+        os.replace(new, self.ini)
+
+
+def user_parameters(path: Path) -> dict[str, str]:
+    """Key to command line of each UserParameter in a file."""
+    found = re.findall(r"(?m)^UserParameter=([^,]+),(.*)$", path.read_text(encoding="utf-8"))
+    return dict(found)
