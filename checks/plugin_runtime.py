@@ -336,9 +336,11 @@ def _expire() -> NoReturn:
         os._exit(_process.limit_state)
     verdict = Verdict(_process.limit_state, f"timed out after {_process.limit:g} s while {_process.doing}")
     # The line first: killing children could wait for a process in uninterruptible sleep.
-    _write(verdict.render(_process.service, _stdout_encoding()))
-    _kill_children()
-    os._exit(_process.limit_state)
+    try:
+        _write(verdict.render(_process.service, _stdout_encoding()))
+        _kill_children()
+    finally:
+        os._exit(_process.limit_state)
 
 
 def _alarmed(number: int, frame: FrameType | None) -> None:
