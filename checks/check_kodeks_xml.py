@@ -1606,14 +1606,15 @@ def read_stored_report(path: str, wanted: Wanted) -> Reading:
     runtime.doing(f"reading {shown}")
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a FIFO must be told, not waited for
     try:
-        file = open(0 if path == "-" else os.open(path, flags), "rb", buffering=0, closefd=path != "-")  # noqa: SIM115
-        status = os.fstat(file.fileno())
+        descriptor = 0 if path == "-" else os.open(path, flags)
+        status = os.fstat(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise runtime.Problem(f"{shown} cannot be read: {why_of(error)}") from None
     regular = stat.S_ISREG(status.st_mode)
-    if not regular and path != "-":
+    if not regular and (path != "-" or stat.S_ISDIR(status.st_mode)):
         raise runtime.Problem(f"{shown} is not a regular file")
-    return read_report(pieces_of(file, shown), name, wanted, file if regular else None, status.st_mtime if regular else None)
+    with open(descriptor, "rb", buffering=0) as file:
+        return read_report(pieces_of(file, shown), name, wanted, file if regular else None, status.st_mtime if regular else None)
 
 
 def pieces_of(file: BinaryIO, shown: str) -> Iterator[bytes]:
