@@ -5,7 +5,7 @@
         run_check("usb_redirector", *evening.arguments("usb_redirector"), env=evening.env)
 
 The key sits in a far machine's port and is forwarded by USB Redirector. On this machine the forwarder is what a client
-has: the daemon `usbclntd`, the list tool `usbclnt`, a virtual controller with the key; the far machine's port is a port
+has: the daemon `usbsrvd`, the list tool `usbclnt`, a virtual controller with the key; the far machine's port is a port
 on loopback. The checks are the real ones; so is libusb. A scene changes this world while engines run; nothing of an
 engine's configuration has to change, for the license date stands in an ini file that --extra-opts reads.
 """
@@ -66,12 +66,15 @@ THE_EVENING = tuple(SCENES)[:7]
 class Evening:
     """The world. `folder` is filled with what the checks read and run, readable by every user; `today` is the machine's date.
 
-    `owner` is the user who runs the checks: the file with the password is his, and closed to others.
+    `owner` is the user who runs the checks: the file with the password is his, and closed to others. `daemon` is the
+    name of the forwarder's daemon, by default one that only this evening has.
     """
 
-    def __init__(self, folder: Path, owner: str | None = None) -> None:
+    def __init__(self, folder: Path, owner: str | None = None, daemon: str = "") -> None:
         self.folder = folder
         self.owner = owner
+        # Two evenings on one machine must not see each other's daemon.
+        self.daemon_name = daemon or f"usbsrvd-{os.urandom(3).hex()}"
         self.scene = "all well"
         self._stack = ExitStack()
         self._key_name = ""
@@ -87,7 +90,7 @@ class Evening:
         self.license_manager = self._stack.enter_context(LicenseManager())
         self.forwarder_port = self._stack.enter_context(silent_port())
         self.tools = self._stack.enter_context(ForwarderTools(self.folder))
-        self._daemon = self._stack.enter_context(forwarder_daemon("usbclntd"))
+        self._daemon = self._stack.enter_context(forwarder_daemon(self.daemon_name))
         self.play("all well")
         return self
 
@@ -151,7 +154,7 @@ class Evening:
         ends = date.today() + timedelta(days=scene.license_days)
         text = (
             f"[check_senselock]\nlocation = forwarded\n"
-            f"[check_usb_redirector]\nproduct = usb-redirector\nprocess = usbclntd\nlist-command = {self.list_tool} -list\ndevice = {KEY}\n"
+            f"[check_usb_redirector]\nproduct = usb-redirector\nprocess = {self.daemon_name}\nlist-command = {self.list_tool} -list\ndevice = {KEY}\n"
             f"hostname = 127.0.0.1\nport = {self.forwarder_port}\nlicense-expires = {ends.isoformat()}\n"
             f"[check_kodeks_xml]\nhostname = {self.kodeks.host}\nport = {self.kodeks.port}\nsource = page\n"
             f"logname = {USER}\npassword = {PASSWORD}\n"
