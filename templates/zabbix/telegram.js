@@ -142,8 +142,8 @@ function readSettings(given) {
     if (!/^\d+:[\w-]+$/.test(found.token)) {
         throw 'the token in {$TELEGRAM.TOKEN} has not the form that BotFather gives, 123456:ABC-def';
     }
-    found.bot = {request: null, proxy: proxy};
-    found.zabbix = {request: null, proxy: ''};
+    found.bot = {name: 'Telegram', request: null, proxy: proxy};
+    found.zabbix = {name: 'the Zabbix API', request: null, proxy: ''};
     if (/^(?:\w+:\/\/)?[^@\/:]*:.+@/.test(proxy)) {
         found.secrets.push(proxy.replace(/^(?:\w+:\/\/)?[^@\/:]*:(.+)@.*$/, '$1'));
         found.secrets.push(unescape(found.secrets[found.secrets.length - 1]));
@@ -162,7 +162,7 @@ function readSettings(given) {
 
     found.phrases = PHRASES[choice('Language', given.Language, ['en', 'ru'])];
     found.followUp = choice('FollowUp', given.FollowUp, ['reply', 'edit', 'new']);
-    found.silent = filled(given.SilentSeverities) || '0,1';
+    found.silent = filled(given.SilentSeverities).toLowerCase() || '0,1';
     if (!/^(none|[0-5](\s*,\s*[0-5])*)$/.test(found.silent)) {
         warn('parameter SilentSeverities is no list of numbers 0 to 5 and not "none": taking 0,1');
         found.silent = '0,1';
@@ -182,7 +182,7 @@ function readEvent(given) {
         duration: filled(given.Duration), runbook: filled(given.RunbookUrl), tags: []
     };
     try {
-        event.tags = JSON.parse(filled(given.EventTags) || '[]');
+        event.tags = JSON.parse(filled(given.EventTags) || '[]').filter(Boolean);
     }
     catch (error) {
         warn('the event\'s tags cannot be read: ' + oneLine(given.EventTags));
@@ -286,7 +286,7 @@ function left() {
     return BUDGET - (Date.now() - STARTED);
 }
 
-// Zabbix allows ten HttpRequest objects in a run, so each peer gets one: {request: null, proxy: '' or its URL}.
+// Zabbix allows ten HttpRequest objects in a run, so each peer gets one.
 function post(peer, url, headers, text) {
     var answer = {status: 0, text: '', json: null};
     try {
@@ -308,15 +308,16 @@ function post(peer, url, headers, text) {
     return answer;
 }
 
-// What the answer says, short enough for the action log.
-function describe(answer) {
+// What an answer says, short enough for the action log.
+function describe(peer, answer) {
     if (answer.error) {
         return answer.error;
     }
     if (answer.json !== null && typeof answer.json.description === 'string') {
-        return 'Telegram answers ' + answer.status + ': ' + answer.json.description;
+        return peer.name + ' answers ' + answer.status + ': ' + answer.json.description;
     }
-    return 'HTTP ' + answer.status + ', not an answer of the Bot API: ' + cut(mask(answer.text).replace(/\s+/g, ' ').trim(), 200, '...');
+    return 'HTTP ' + answer.status + ', not an answer of ' + peer.name + ': ' +
+        cut(mask(answer.text).replace(/\s+/g, ' ').trim(), 200, '...');
 }
 
 // One Bot API call and its result. Repeats what may pass: a limit for as long as Telegram asks, a broken way three times.
@@ -347,7 +348,7 @@ function call(method, message, refused) {
             }
         }
         if (pause === null || pause > left()) {
-            throw describe(answer);
+            throw describe(settings.bot, answer);
         }
         Zabbix.sleep(pause);
     }
@@ -423,7 +424,8 @@ function zabbix(method, parameters) {
             settings.zabbixInBody = true; // before 6.4 the API knows no header
             return zabbix(method, parameters);
         }
-        throw 'Zabbix API: ' + (answer.json !== null && answer.json.error ? oneLine(answer.json.error.data) : describe(answer));
+        throw answer.json !== null && answer.json.error ? 'the Zabbix API answers: ' + oneLine(answer.json.error.data) :
+            describe(settings.zabbix, answer);
     }
     return answer.json.result;
 }
@@ -499,10 +501,10 @@ function digestOf(rows, at) {
     var ids = [], events = {}, over = {}, groups = {}, counts = {FIRING: 0, RESOLVED: 0, UPDATE: 0}, silent = true;
     rows.forEach(function (row) {
         row.problem = row.kind === 'RESOLVED' ? row.p_eventid : row.eventid;
-        over[row.problem] = over[row.problem] || row.kind === 'RESOLVED';
-        if (ids.indexOf(row.problem) < 0) {
+        if (over[row.problem] === undefined) {
             ids.push(row.problem);
         }
+        over[row.problem] = over[row.problem] === true || row.kind === 'RESOLVED';
     });
     zabbix('event.get', {
         output: ['eventid', 'name', 'severity'], eventids: ids, selectTags: ['tag', 'value'], selectHosts: ['name']

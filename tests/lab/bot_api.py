@@ -8,7 +8,7 @@
 
 or from a shell, one JSON line a request on standard output:
 
-    python3 bot_api.py --port 8081 --chat -1001000000001:7,9 --rate-limits
+    python3 bot_api.py --port 8081 --chat=-1001000000001:7,9 --rate-limits
 
 Served: getMe, sendMessage, editMessageText, deleteMessage. The rules and their sources:
 
@@ -659,7 +659,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A Telegram Bot API on loopback, for trying a bot without Telegram.")
     parser.add_argument("--port", type=int, default=8081)
     parser.add_argument("--token", default=TOKEN)
-    parser.add_argument("--chat", action="append", default=[], metavar="ID[:TOPIC,TOPIC]", help="a chat the bot knows")
+    parser.add_argument("--chat", action="append", default=[], metavar="ID[:TOPIC,TOPIC]", help="a chat the bot knows; --chat=-100...")
     parser.add_argument("--rate-limits", action="store_true", help="one message a second in a chat, 20 a minute in a group")
     options = parser.parse_args()
     with BotApi(options.token, rate_limits=options.rate_limits, port=options.port) as bot:

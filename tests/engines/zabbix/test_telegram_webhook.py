@@ -176,6 +176,21 @@ MASKED = "<p>/bot<secret>/sendMessage <secret> <secret> <secret> <secret> <secre
 HOSTILE = "<srv-01> & \"x\" </b><a href='javascript:1'>"
 HOSTILE_HTML = "&lt;srv-01&gt; &amp; &quot;x&quot; &lt;/b&gt;&lt;a href='javascript:1'&gt;"
 NOTHING = "*UNKNOWN*"
+OWN_ALERT = {  # the first question of the digest: which alert am I?
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "alert.get",
+    "params": {
+        "eventids": ["41"],
+        "filter": {"status": [0, 3]},
+        "sortorder": "ASC",
+        "limit": 1000,
+        "output": ["sendto", "alertid", "clock", "eventid", "p_eventid", "acknowledgeid"],
+        "search": {"sendto": TO},
+        "startSearch": True,
+        "sortfield": "alertid",
+    },
+}
 
 CASES = [
     # The form teams know.
@@ -280,6 +295,8 @@ CASES = [
     ]),
     Case("tags that are no JSON", {"EventTags": "[{"}, [message(FIRING_TEXT.replace("KodeksXmlSensLockStatus", "Kodeks: no key"))],
          keeps(f"{TO}/101", "the event's tags cannot be read: [{")),
+    Case("tags that are no list", {"EventTags": '{"tag": "alert"}'}, [message(FIRING_TEXT.replace("KodeksXmlSensLockStatus", "Kodeks: no key"))],
+         keeps(f"{TO}/101", 'the event\'s tags cannot be read: {"tag": "alert"}')),
     # Topics.
     Case("a topic", {"To": TOPIC}, [message(message_thread_id=7)], keeps(tag=f"{TAG}:7")),
     Case("a topic that was deleted", {"To": TOPIC}, [message(message_thread_id=7), message()], keeps(f"{TO}/101", NO_TOPIC, tag=f"{TAG}:7"),
@@ -328,16 +345,16 @@ CASES = [
     # The way to Telegram.
     Case("a proxy's page, once", {}, [message()] * 2, codes=(502, 200), answers=[page(502, BAD_GATEWAY)]),
     Case("a proxy's page, as it is", {}, [message()] * 3, fails(
-        "HTTP 502, not an answer of the Bot API: <html> <head><title>502 Bad Gateway</title></head> <body>nginx</body></html>"
+        "HTTP 502, not an answer of Telegram: <html> <head><title>502 Bad Gateway</title></head> <body>nginx</body></html>"
     ), 1, (502,) * 3, answers=[page(502, BAD_GATEWAY)] * 3),
-    Case("a long page is shortened", {}, [message()], fails(f"HTTP 200, not an answer of the Bot API: {'ж' * 197}..."), 1,
+    Case("a long page is shortened", {}, [message()], fails(f"HTTP 200, not an answer of Telegram: {'ж' * 197}..."), 1,
          answers=[page(200, "ж" * 5000)]),
     Case("a page that repeats the URL does not tell the token", {}, [message()],
-         fails(f"HTTP 403, not an answer of the Bot API: {MASKED}"), 1, (403,), answers=[page(403, ECHO)]),
+         fails(f"HTTP 403, not an answer of Telegram: {MASKED}"), 1, (403,), answers=[page(403, ECHO)]),
     Case("nor does a Bot API that repeats it", {}, [message()], fails(f"Telegram answers 400: {MASKED}"), 1, (400,),
          answers=[refuse(400, ECHO)]),
-    Case("an empty answer", {}, [message()], fails("HTTP 200, not an answer of the Bot API: "), 1, answers=[page(200, "")]),
-    Case("JSON of somebody else", {}, [message()], fails('HTTP 200, not an answer of the Bot API: {"status": "up"}'), 1,
+    Case("an empty answer", {}, [message()], fails("HTTP 200, not an answer of Telegram: "), 1, answers=[page(200, "")]),
+    Case("JSON of somebody else", {}, [message()], fails('HTTP 200, not an answer of Telegram: {"status": "up"}'), 1,
          answers=[Answer(body=b'{"status": "up"}')]),
     Case("the connection breaks once", {}, [message()] * 2, codes=(0, 200), answers=[hang_up()]),
     Case("the connection breaks again and again", {}, [message()] * 3,
@@ -349,7 +366,7 @@ CASES = [
          fails("no answer within the time of the script (RangeError: execution timeout)"), 1, (200,), answers=[slow(1.6)], timeout=1),
     Case("an HTTP proxy", {"BotUrl": "http://api.telegram.example", "HttpProxy": "proxy"}),
     Case("a proxy's password stays secret", {"BotUrl": "http://api.telegram.example", "HttpProxy": "proxy with password"},
-         [message()], fails("HTTP 407, not an answer of the Bot API: who is ann:<secret> or ann:<secret>?"), 1, (407,),
+         [message()], fails("HTTP 407, not an answer of Telegram: who is ann:<secret> or ann:<secret>?"), 1, (407,),
          answers=[page(407, "who is ann:pass:w@rd or ann:pass:w%40rd?")]),
     # Other events than triggers'.
     Case("discovery", {**PROBLEM, "EventSource": "1", "EventValue": "0", "Subject": "Discovery: 192.0.2.7 is UP",
@@ -359,7 +376,15 @@ CASES = [
     # Storms: without the Zabbix API every message goes by itself.
     Case("a Zabbix API that does not answer does not stop an alarm",
          {"ZabbixUrl": "http://127.0.0.1:1", "ZabbixToken": "abcdef0123456789"},
-         printed=keeps(f"{TO}/101", "no digest, each message by itself: Zabbix API: cannot get URL: Couldn't connect to server.")),
+         printed=keeps(f"{TO}/101", "no digest, each message by itself: cannot get URL: Couldn't connect to server.")),
+    Case("nor does an address that is no Zabbix", {"ZabbixUrl": "bot", "ZabbixToken": "abcdef0123456789"},
+         [OWN_ALERT, message()],
+         keeps(f"{TO}/101", "no digest, each message by itself: HTTP 200, not an answer of the Zabbix API: <h1><secret></h1>"),
+         codes=(200, 200), answers=[page(200, "<h1>abcdef0123456789</h1>")]),
+    Case("nor does a Zabbix API that refuses the token", {"ZabbixUrl": "bot", "ZabbixToken": "abcdef0123456789"},
+         [OWN_ALERT, {**OWN_ALERT, "auth": "abcdef0123456789"}, message()],
+         keeps(f"{TO}/101", "no digest, each message by itself: the Zabbix API answers: Not authorised."),
+         codes=(200, 200, 200), answers=[Answer(body=b'{"error": {"code": -32602, "data": "Not authorised."}}')] * 2),
 ]
 
 
@@ -371,6 +396,7 @@ def test_table(case: Case, zabbix_version: str, bot: BotApi) -> None:
     bot.script(*case.answers)
     proxies = {"proxy": bot.url, "proxy with password": bot.url.replace("//", "//ann:pass:w%40rd@")}
     given = {**MEDIA_TYPE.parameters, "BotToken": TOKEN, "BotUrl": bot.url, **PROBLEM, **case.given}
+    given["ZabbixUrl"] = given["ZabbixUrl"].replace("bot", bot.url)
     given["HttpProxy"] = proxies.get(given["HttpProxy"], given["HttpProxy"])
 
     code, printed = run_javascript(zabbix_version, MEDIA_TYPE.script, given, case.timeout)
