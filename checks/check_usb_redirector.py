@@ -948,7 +948,7 @@ def captured(path: str, max_age: float | None) -> bytes:
         text = runtime.read_private(path, "--list-output", LIST_BYTES, private=False)
         age = (time.time() - os.stat(path).st_mtime) / 60
     except OSError as error:
-        raise runtime.Problem(f"list {shown} cannot be read: {why(error)}") from None
+        raise runtime.Problem(f"list {shown} cannot be read: {runtime.why_of(error)}") from None
     if max_age is not None and age > max_age:
         raise runtime.Problem(f"list {shown} is {age:.0f} minutes old: does the job that writes it still run?")
     return text.encode("utf-8", "surrogateescape")
@@ -1037,7 +1037,7 @@ def ask_devlist(host: str, port: int, facts: Facts, waiting: Waiting) -> Listing
             connection.sendall(DEVLIST_REQUEST)
             reading = read_devlist(Answer(connection, deadline).read)
         except OSError as error:
-            raise runtime.Problem(f"forwarder does not answer at {place} ({why(error)})", CRITICAL) from None
+            raise runtime.Problem(f"forwarder does not answer at {place} ({runtime.why_of(error)})", CRITICAL) from None
     if isinstance(reading, Unrecognised):
         raise runtime.Problem(f"{place} is no USB/IP server of version 1.1.1: {reading.evidence}")
     if isinstance(reading, Finding):
@@ -1059,44 +1059,14 @@ def ask_port(request: Request, facts: Facts, waiting: Waiting) -> None:
 
 
 def connect(host: str, port: int, deadline: float) -> socket.socket:
-    """A TCP connection before the deadline (time.monotonic()), by the first address that takes it."""
-    import socket
-
-    reason = "no address"
-    for family, kind, protocol, _, address in resolve(host, port, deadline):
-        connection = socket.socket(family, kind, protocol)
-        connection.settimeout(max(0.01, deadline - time.monotonic()))
-        try:
-            connection.connect(address)
-            return connection
-        except OSError as error:
-            connection.close()
-            reason = why(error)
-    raise runtime.Problem(f"forwarder does not answer at {at(host, port)} ({reason})", CRITICAL)
-
-
-def resolve(host: str, port: int, deadline: float) -> Sequence[Any]:
-    """The addresses of a host. The system's resolver knows no limit of ours, so it is left behind in a thread."""
-    import _thread
-    import socket
-
-    answers: list[Any] = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def look_up() -> None:
-        try:
-            answers.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            answers.append(error)
-        done.release()
-
-    _thread.start_new_thread(look_up, ())
-    if not done.acquire(True, max(0.01, deadline - time.monotonic())):
-        raise runtime.Problem(f"the name {runtime.clean(host, 100)} is not resolved in time")
-    if isinstance(answers[0], Exception):
-        raise runtime.Problem(f"the name {runtime.clean(host, 100)} cannot be resolved: {why(answers[0])}")
-    return answers
+    """A connection to the forwarder before the deadline (time.monotonic())."""
+    try:
+        return runtime.connect(host, port, deadline)
+    except runtime.NoConnection as error:
+        if not error.unresolved:
+            raise runtime.Problem(f"forwarder does not answer at {at(host, port)} ({error})", CRITICAL) from None
+        how = "is not resolved in time" if error.late else "cannot be resolved"
+        raise runtime.Problem(f"the name {runtime.clean(host, 100)} {how}: {error}") from None
 
 
 FROZEN = "it takes the connection and says nothing: frozen?"
@@ -1131,12 +1101,6 @@ def at(host: str, port: int) -> str:
     """HOST:PORT for people; an IPv6 address in brackets."""
     shown = runtime.clean(host, 100)
     return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
-
-
-def why(error: BaseException) -> str:
-    """The reason of a failure in the system's words."""
-    silent = isinstance(error, OSError) and not error.strerror
-    return "no answer in time" if silent else runtime.clean(getattr(error, "strerror", None) or error, 80)
 
 
 # Processes and services.
@@ -1212,7 +1176,7 @@ def watch_log(request: Request, facts: Facts, waiting: Waiting) -> None:
         old = read_memory(state_file)
         data, memory, missed = unread(request, old, now)
     except OSError as error:
-        raise runtime.Problem(f"log {shown} cannot be read: {why(error)}") from None
+        raise runtime.Problem(f"log {shown} cannot be read: {runtime.why_of(error)}") from None
     runtime.doing(f"searching the log {shown}")
     line = matching_line(data, request.log_pattern)
     if line:
@@ -1223,7 +1187,7 @@ def watch_log(request: Request, facts: Facts, waiting: Waiting) -> None:
         write_memory(state_file, memory)
     except OSError as error:
         place = runtime.clean(state_file, 160)
-        facts.found(UNKNOWN, f"how far log {shown} was read cannot be remembered in {place}: {why(error)}")
+        facts.found(UNKNOWN, f"how far log {shown} was read cannot be remembered in {place}: {runtime.why_of(error)}")
     if line or (memory.match and now - memory.seen < request.log_hold):
         when = "" if line else f" ({(now - memory.seen) / 60:.0f} minutes ago)"
         facts.found(CRITICAL, f"log {shown} has a matching line{when}: {runtime.clean(memory.match, 200)}")
@@ -1311,7 +1275,7 @@ def state_file_of(request: Request) -> str:
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
         except OSError as error:
-            problems.append(f"{folder}: {why(error)}")
+            problems.append(f"{folder}: {runtime.why_of(error)}")
             continue
         if os.path.islink(folder) or (hasattr(os, "geteuid") and os.lstat(folder).st_uid != os.geteuid()):
             problems.append(f"{folder} belongs to somebody else")
@@ -1334,7 +1298,7 @@ def read_memory(path: str) -> LogMemory | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise runtime.Problem(f"state file {shown} cannot be read: {why(error)}") from None
+        raise runtime.Problem(f"state file {shown} cannot be read: {runtime.why_of(error)}") from None
 
 
 def write_memory(path: str, memory: LogMemory) -> None:

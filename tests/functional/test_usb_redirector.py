@@ -434,7 +434,7 @@ def test_the_client_of_usbip() -> None:
             assert attached(bus, *there) == expect(CRITICAL, lost)
         # usbipd gone: what is attached goes on, for the kernel alone carries it, but nothing can be attached again.
         name = bus.add_key(where="usbip", remote=f"{server.host} {server.port} 1-2")
-        refused = f"forwarder does not answer at {server.host}:{server.port} (Connection refused); {KEY} is still listed here"
+        refused = f"forwarder does not answer at {server.host}:{server.port} (connection refused); {KEY} is still listed here"
         assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{refused} | devices=1;;;0")
         bus.remove(name)
         bus.add_key(where="usbip")
@@ -451,7 +451,7 @@ def test_the_client_of_usbip() -> None:
     [
         (silent_port, OK, TERM + "port open at {place} (which proves neither license nor key) | time=Ts;;;0"),
         (talking_port, OK, TERM + "port open at {place} (which proves neither license nor key) | time=Ts;;;0"),
-        (refused_port, CRITICAL, "forwarder does not answer at {place} (Connection refused)"),
+        (refused_port, CRITICAL, "forwarder does not answer at {place} (connection refused)"),
         (unreachable_port, CRITICAL, "forwarder does not answer at {place} (no answer in time)"),
     ],
 )
