@@ -25,11 +25,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 try:
     import plugin_runtime as runtime
+
+    begin = runtime.begin
 except ImportError:
     print("USB_REDIRECTOR UNKNOWN - plugin_runtime.py is missing beside this check: copy the whole checks folder")
     raise SystemExit(3) from None
+except (SyntaxError, ValueError, NameError, AttributeError):  # cut by a failed copy; a zero byte is a ValueError
+    print("USB_REDIRECTOR UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
+    raise SystemExit(3) from None
 
-runtime.begin("USB_REDIRECTOR", __name__)
+begin("USB_REDIRECTOR", __name__)
 
 if TYPE_CHECKING:
     import datetime

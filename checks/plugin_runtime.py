@@ -67,7 +67,7 @@ class Problem(Exception):
 
 # --- Text from outside ----------------------------------------------------------------------------------------
 
-_secrets: list[str] = []
+_secrets: list[str] = []  # the longest first, since a short one may be a part of it
 
 
 def clean(text: object, limit: int = 300) -> str:
@@ -76,25 +76,46 @@ def clean(text: object, limit: int = 300) -> str:
     Whatever a server, a USB string, a tool or a log says may carry line ends, terminal escapes, the perfdata
     separator, or characters that reorder a line; all of that is what `str.isprintable` denies.
     """
-    # Far more than the limit is never looked at: the text may be a megabyte of blanks.
-    piece = str(text)[: limit * 20 + 200]
-    piece = "".join(character if character.isprintable() else " " for character in piece.replace("|", "/"))
-    piece = " ".join(piece.split())
+    # Far more than the limit is never looked at: the text may be a megabyte of blanks. Secrets go before anything is
+    # cut, for half a password is one that nothing recognises any more.
+    piece = _printable(_without_secrets(str(text)[: limit * 20 + 1200])[: limit * 20 + 200])
     return piece if len(piece) <= limit else piece[: limit - 3].rstrip() + "..."
 
 
+def _printable(text: str) -> str:
+    text = "".join(character if character.isprintable() else " " for character in text.replace("|", "/"))
+    return " ".join(text.split())
+
+
 def keep_secret(text: str) -> None:
-    """Register a password (or a text made from one) that must not appear in any output of this process."""
-    if text:
-        _secrets.extend({text, clean(text, len(text))})
+    """Register a password (or a text made from one) that must not appear in any output of this process.
+
+    It is recognised in the spellings in which servers, proxies and pages repeat what they were sent. One or two
+    characters cannot be hidden without wrecking the sentence, and are no password anybody could recognise there.
+    """
+    _secrets.extend(spelling for spelling in _spellings(text) - set(_secrets) if len(spelling) > 2)
+    _secrets.sort(key=len, reverse=True)
+
+
+def _spellings(text: str) -> set[str]:
+    found = {text, text.rstrip("="), text.translate({43: "-", 47: "_"})}  # base64 without padding, and the one of URLs
+    for codec in ("utf-8", "cp1251"):
+        try:
+            data = text.encode(codec, "surrogateescape")
+        except UnicodeError:
+            continue
+        found.add(data.decode("latin-1"))  # a header, or a page whose encoding was guessed wrong
+        for kept in (b"", b"-._~", bytes(range(0x21, 0x25)) + bytes(range(0x26, 0x7F))):
+            for form in ("%{:02X}", "%{:02x}"):
+                percent = "".join(chr(byte) if byte in kept or bytes([byte]).isalnum() else form.format(byte) for byte in data)
+                found |= {percent, percent.replace("%20", "+")}
+    found |= {spelling.lower() for spelling in found}  # names of hosts are compared in lower case
+    return found | {_printable(spelling) for spelling in found}
 
 
 def _without_secrets(text: str) -> str:
-    # One or two characters cannot be hidden without wrecking the sentence, and no server text is long enough
-    # in our lines to make them recognisable as a password.
-    for secret in sorted(_secrets, key=len, reverse=True):
-        if len(secret) > 2:
-            text = text.replace(secret, "***")
+    for secret in _secrets:
+        text = text.replace(secret, "***")
     return text
 
 
@@ -248,6 +269,9 @@ def _take_over(service: str) -> None:
         number = getattr(signal, name, None)  # Windows has no SIGALRM
         if number is not None:
             signal.signal(number, handler)
+    if hasattr(signal, "SIGCHLD"):
+        # An engine may have left it ignored; the kernel then forgets exit codes, and Python takes each for a 0.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _set_alarm()
 
 
@@ -289,6 +313,8 @@ def _verdict_of(error: BaseException, trace: TracebackType | None) -> Verdict:
         return Verdict(UNKNOWN, missing_library((error.name or "").split(".")[0]))
     if isinstance(error, MemoryError):
         return Verdict(UNKNOWN, f"out of memory while {_process.doing}")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return Verdict(UNKNOWN, f"no thread can be started while {_process.doing}: raise the limits of processes and memory")
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
