@@ -103,7 +103,8 @@ def write_certificates(folder: Path, name: str) -> None:
     certificate.cert_chain_pems[0].write_to_path(str(folder / f"{name}.crt"))
 
 
-def _identity() -> list[str]:
+def identity() -> list[str]:
+    """Options that make a daemon run as the engine's user."""
     return [f"-DRunAsUser={engine_user()}", f"-DRunAsGroup={engine_user()}"]
 
 
@@ -181,7 +182,7 @@ class IcingaNode(EngineProcess):
             "ZonesDir": "zones.d",
         }
         defined = [f"-D{name}={self.folder / part}" for name, part in folders.items()]
-        return [BINARY, "daemon", "-c", str(self.folder / "icinga2.conf"), *_identity(), *defined, *more]
+        return [BINARY, "daemon", "-c", str(self.folder / "icinga2.conf"), *identity(), *defined, *more]
 
     def verify(self) -> str:
         """What `icinga2 daemon -C` says; AssertionError if it finds an error or warns."""

@@ -7,6 +7,8 @@ which last `unit` seconds in a lab.
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,10 +17,11 @@ from datetime import date
 from typing import Protocol
 
 from lab import reports
-from lab.engine_process import await_true
+from lab.engine_process import SYSTEM_PATH, await_true, engine_user
 from lab.faults import PortState
 from lab.kodeks_machine import KodeksMachine
 from lab.notify_sink import Notification, NotificationSink
+from lab.run_check import run_process
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 PATIENCE = 30  # seconds that a busy test machine may take on top
@@ -48,6 +51,9 @@ class Engine(Protocol):
     def set_license(self, host: str, ends: date) -> None:
         """The administrator enters the last day of the forwarder's license, where this engine keeps it."""
 
+    def check_now(self, host: str, service: str) -> None:
+        """Check a service at once, whatever its schedule."""
+
     def retire(self, host: str) -> None:
         """Check a host no more: its incident is over."""
 
@@ -66,9 +72,11 @@ class Stage:
     unit: float
     peers: Mapping[str, Stage] = field(default_factory=dict)
     heard: float = 0.0
+    happened: float = 0.0
 
     def play(self, scene: str) -> None:
         """Move the machine into a scene."""
+        self.something_happens()
         self.machine.play(scene)
         if self.machine.key == "forwarded":
             self.engine.set_license(self.host, self.machine.evening.license_ends())
@@ -77,7 +85,15 @@ class Stage:
         """Wait for the next such message of this host, on a busy machine somewhat longer than the templates promise."""
         heard = self.sink.wait(self.host, text, minutes * self.unit + PATIENCE, self.heard)
         self.heard = heard.received
+        page = heard.notes_url.rpartition("/")[2]
+        assert page == f"{heard.service}.md", heard
+        seconds = heard.received - self.happened
+        print(f"{self.host}: {text} after {seconds:.1f} s, with minutes of {self.unit:g} s (templates: at most {minutes} min)")
         return heard
+
+    def something_happens(self) -> None:
+        """Times of messages count from here."""
+        self.happened = time.monotonic()
 
     def state(self, service: str, state: int, minutes: float, *, hard: bool = True) -> None:
         """Wait until a service has a state, and with `hard` until its tries are used up."""
@@ -93,8 +109,15 @@ class Stage:
             now = self.engine.services(self.host)
             raise AssertionError(f"{error}; it is {now[service]}; messages: {self.messages}") from None
 
+    def kodeks_gives_up(self) -> None:
+        """Wait until Kodeks' own alarm has used up its tries, the first of them right now."""
+        self.engine.check_now(self.host, "KodeksXmlSensLockStatus")
+        self.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+
     def all_well(self) -> None:
-        """Wait until every service is OK, and two minutes more: nothing may be said now."""
+        """Look at every service at once, until all are OK, and two minutes more: nothing may be said now."""
+        for service in self.engine.services(self.host):
+            self.engine.check_now(self.host, service)
         for service in self.engine.services(self.host):
             self.state(service, OK, 20)
         self.pause(2)
@@ -123,16 +146,18 @@ class Incident:
 def evening(stage: Stage) -> None:
     """The evening: the license runs out, and everything behind it breaks in turn."""
     stage.play("20 days left")
-    stage.message("WARNING UsbForwarderLicenseExpiring", 2)
+    stage.message("WARNING UsbForwarderLicenseExpiring", 1)
     stage.play("license expired")
-    stage.message("FIRING UsbForwarderLicenseExpiring", 2)
+    fired = stage.message("FIRING UsbForwarderLicenseExpiring", 1)
+    assert re.match(r"USB_REDIRECTOR CRITICAL - license of USB Redirector expired \d+ days? ago \(", fired.output), fired
     stage.play("key dropped")
-    stage.state("UsbForwarderStatus", CRITICAL, 3)
-    stage.state("SenseLockKeyStatus", CRITICAL, 5)
+    stage.state("SenseLockKeyStatus", CRITICAL, 1, hard=False)
     stage.play("Kodeks lost")
-    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.kodeks_gives_up()
+    for service in ("UsbForwarderStatus", "SenseLockKeyStatus"):
+        stage.state(service, CRITICAL, 0)
     stage.play("frozen")  # the license is renewed by now
-    stage.message("RESOLVED UsbForwarderLicenseExpiring", 2)
+    stage.message("RESOLVED UsbForwarderLicenseExpiring", 1)
     stage.pause(3)
     stage.play("recovered")
     stage.all_well()
@@ -142,9 +167,9 @@ def frozen_forwarder(stage: Stage) -> None:
     """The forwarder hangs. The key stays listed, so only the forwarder's own check sees it."""
     stage.play("frozen")
     stage.message("FIRING UsbForwarderStatus", 3)
-    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.kodeks_gives_up()
     stage.play("recovered")
-    stage.message("RESOLVED UsbForwarderStatus", 2)
+    stage.message("RESOLVED UsbForwarderStatus", 1)
     stage.all_well()
 
 
@@ -154,7 +179,7 @@ def forwarded_key_pulled(stage: Stage) -> None:
     stage.message("FIRING UsbForwarderStatus", 3)
     stage.state("SenseLockKeyStatus", CRITICAL, 5)
     stage.play("all well")
-    stage.message("RESOLVED UsbForwarderStatus", 2)
+    stage.message("RESOLVED UsbForwarderStatus", 1)
     stage.all_well()
 
 
@@ -162,10 +187,10 @@ def local_key_pulled(stage: Stage) -> None:
     """The key is pulled out of the Kodeks machine itself; when it is back, Kodeks takes its time to see it."""
     stage.play("key pulled")
     stage.message("FIRING SenseLockKeyStatus", 5)
-    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.kodeks_gives_up()
     stage.play("all well")
     stage.machine.set_kodeks(reports.NOT_FOUND)
-    stage.message("RESOLVED SenseLockKeyStatus", 2)
+    stage.message("RESOLVED SenseLockKeyStatus", 1)
     back = stage.engine.services(stage.host)["KodeksXmlSensLockStatus"].last_check
     stage.pause(6)  # more than a check_interval of Kodeks: it is asked again, and in vain
     late = stage.engine.services(stage.host)["KodeksXmlSensLockStatus"]
@@ -176,11 +201,13 @@ def local_key_pulled(stage: Stage) -> None:
 
 def license_manager_down(stage: Stage) -> None:
     """The license manager stops; Kodeks says that it gets no key from it."""
+    stage.something_happens()
     stage.machine.license_manager(PortState.REFUSED)
     stage.message("FIRING LicmanTcpStatus", 3)
-    stage.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    stage.kodeks_gives_up()
+    stage.something_happens()
     stage.machine.license_manager(PortState.OPEN)
-    stage.message("RESOLVED LicmanTcpStatus", 2)
+    stage.message("RESOLVED LicmanTcpStatus", 1)
     stage.all_well()
 
 
@@ -190,17 +217,19 @@ def license_managers_key_pulled(stage: Stage) -> None:
     stage.play("key pulled")
     client.machine.set_kodeks(reports.NOT_AVAILABLE)
     stage.message("FIRING SenseLockKeyStatus", 5)
-    client.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    client.kodeks_gives_up()
     stage.play("all well")
     client.machine.set_kodeks(reports.WORKS)
-    stage.message("RESOLVED SenseLockKeyStatus", 2)
+    stage.message("RESOLVED SenseLockKeyStatus", 1)
     client.all_well()
 
 
 def kodeks_down(stage: Stage) -> None:
     """The Kodeks server is stopped: nothing is known about its key, and nothing is said about it."""
+    stage.something_happens()
     stage.machine.kodeks_port(PortState.REFUSED)
     stage.message("FIRING KodeksUnreachable", 13)
+    stage.something_happens()
     stage.machine.kodeks_port(PortState.OPEN)
     stage.message("RESOLVED KodeksUnreachable", 5)
     stage.all_well()
@@ -212,6 +241,20 @@ def kodeks_unwell(stage: Stage) -> None:
     stage.message("FIRING KodeksXmlSensLockStatus", 19)
     stage.play("all well")
     stage.message("RESOLVED KodeksXmlSensLockStatus", 5)
+    stage.all_well()
+
+
+def report_too_old(stage: Stage) -> None:
+    """Nobody brings a report any more."""
+    stage.something_happens()
+    stage.machine.bring_report(51)
+    stage.engine.check_now(stage.host, "SmartXMLfileIsToOld")
+    stage.state("SmartXMLfileIsToOld", CRITICAL, 1, hard=False)
+    stage.engine.check_now(stage.host, "SmartXMLfileIsToOld")  # 15 minutes earlier than its retry_interval
+    stage.message("FIRING SmartXMLfileIsToOld", 1)
+    assert stage.engine.services(stage.host)["KodeksXmlSensLockStatus"].state == OK
+    stage.something_happens()
+    stage.machine.bring_report(0)
     stage.all_well()
 
 
@@ -231,10 +274,12 @@ def one_sample(stage: Stage) -> None:
 def plugin_missing(stage: Stage) -> None:
     """One plugin is deleted; then the whole folder."""
     for name in ("check_senselock.py", ""):
+        stage.something_happens()
         stage.machine.remove_plugin(name)
         fired = stage.message("FIRING MonitoringBroken", 8)
         assert fired.state == "UNKNOWN" and "SenseLockKeyStatus" in fired.output, fired
         stage.pause(2)
+        stage.something_happens()
         stage.machine.restore_plugin(name)
         stage.message("RESOLVED MonitoringBroken", 4)
         stage.all_well()
@@ -244,9 +289,11 @@ def agent_killed(stage: Stage) -> None:
     """Somebody kills the agent; nothing is known of the machine any more."""
     agent = stage.machine.agent
     assert agent is not None
+    stage.something_happens()
     agent.stop()
     assert stage.message("FIRING MonitoringBroken", 8).state == "UNKNOWN"
     stage.pause(5)
+    stage.something_happens()
     agent.revive()
     stage.message("RESOLVED MonitoringBroken", 4)
     stage.all_well()
@@ -254,10 +301,12 @@ def agent_killed(stage: Stage) -> None:
 
 def over_the_deadline(stage: Stage) -> None:
     """A plugin hangs in a system call until its own deadline ends it, 10 seconds later."""
+    stage.something_happens()
     stage.machine.hang_key()
     stage.message("FIRING MonitoringBroken", 8)
     key = stage.engine.services(stage.host)["SenseLockKeyStatus"]
     assert key.state == UNKNOWN and "SENSELOCK UNKNOWN - timed out after 10 s" in key.output, key
+    stage.something_happens()
     stage.machine.release_key()
     stage.message("RESOLVED MonitoringBroken", 4)
     stage.all_well()
@@ -286,6 +335,8 @@ INCIDENTS = [
     Incident("Kodeks down", {"down": "local"}, kodeks_down, {"down": fired_and_resolved("KodeksUnreachable")}),
     Incident("only Kodeks complains", {"unwell": "no agent"}, kodeks_unwell,
              {"unwell": fired_and_resolved("KodeksXmlSensLockStatus")}),
+    Incident("no fresh report", {"closed": "stored report"}, report_too_old,
+             {"closed": fired_and_resolved("SmartXMLfileIsToOld")}),
     Incident("one bad sample each", {"flap": "forwarded"}, one_sample, {"flap": []}),
     Incident("plugins missing", {"missing": "local"}, plugin_missing,
              {"missing": fired_and_resolved("MonitoringBroken", "MonitoringBroken")}),
@@ -294,8 +345,21 @@ INCIDENTS = [
              {"deadline": fired_and_resolved("MonitoringBroken")}),
 ]  # fmt: skip
 
-HOSTS = {host: key for incident in INCIDENTS for host, key in incident.hosts.items()}
-"""Every host of every incident, and where its key comes from."""
+WORDY = "wordy"
+HOSTS = {WORDY: "local", **{host: key for incident in INCIDENTS for host, key in incident.hosts.items()}}
+"""Every host of every incident, and where its key comes from; and one without an incident, whose key check says a lot."""
+
+
+NASTY = "Ключ «А» $HOME `id` \"q\" 'x' & <b> ~ %41 \\n \\ ^ ! ;"
+AS_ENGINE = ["setpriv", f"--reuid={engine_user()}", f"--regid={engine_user()}", "--init-groups"] if os.geteuid() == 0 else []
+
+
+def talk(machine: KodeksMachine) -> None:
+    """Let the key check of a machine fill its 4000 bytes, with characters that shells, engines and terminals love."""
+    for number in range(60):
+        machine.evening.bus.add_device(f"abcd:{number:04x}", f"{NASTY} {number}")
+    machine.wordy = True
+    machine.play("all well")
 
 
 class Theatre:
@@ -303,6 +367,7 @@ class Theatre:
 
     def __init__(self, stages: Mapping[str, Stage]) -> None:
         self.stages = stages
+        talk(stages[WORDY].machine)
         self._pool = ThreadPoolExecutor(max_workers=len(INCIDENTS))
         self._playing: dict[str, Future[Mapping[str, Sequence[str]]]] = {}
         for incident in INCIDENTS:
@@ -322,6 +387,12 @@ class Theatre:
         said = self._playing[incident.title].result()
         for host, expected in incident.expected.items():
             assert said[host] == list(expected), f"{host}: {said[host]}\n{self.stages[host].engine.history(host)}"
+
+    def plugin_output(self, check: str) -> bytes:
+        """What a check on the wordy machine prints, run as its agent runs it."""
+        machine = self.stages[WORDY].machine
+        command = [*AS_ENGINE, str(machine.emulated / f"check_{check}.py"), f"--extra-opts=@{machine.ini}"]
+        return run_process(command, env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}).stdout
 
     def close(self) -> None:
         """Wait until every incident is over."""

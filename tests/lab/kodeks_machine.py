@@ -13,17 +13,20 @@ import compileall
 import configparser
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+import psutil
+
 from lab import reports
-from lab.engine_process import engine_user, open_folder
+from lab.engine_process import await_true, engine_user, open_folder
 from lab.evening import SCENES, Evening
 from lab.faults import PortState
-from lab.forwarder_tools import forwarder_daemon, talking_port
+from lab.forwarder_tools import talking_port
 from lab.kodeks_server import PASSWORD, USER
 from lab.run_check import CHECKS, ROOT
 
@@ -49,6 +52,11 @@ def install_plugins(folder: Path) -> None:
         (folder / name).symlink_to(STANDARD_PLUGINS / name)
 
 
+def options_text(options: Iterable[tuple[str, str | None]]) -> str:
+    """Options as an ini has them; None is an option without a value."""
+    return "".join(key + (f" = {value}" if value is not None else "") + "\n" for key, value in options)
+
+
 @contextmanager
 def plugin_folder() -> Iterator[Path]:
     """The plugin folder of a monitoring server."""
@@ -68,6 +76,7 @@ class KodeksMachine:
     license manager     at a license manager on another machine
     license manager's   in a port of this machine, which runs the license manager and no Kodeks
     no agent            nobody knows: this machine can only be asked over the network
+    stored report       in a closed network, from which somebody brings a report to this machine
     """
 
     def __init__(self, name: str, key: str = "forwarded") -> None:
@@ -77,21 +86,22 @@ class KodeksMachine:
         self.plugins = self.folder / "plugins"
         self.ini = self.folder / "kodeks.ini"
         self.password_file = self.folder / "password"
+        self.report = self.folder / "report.zip"
         self.evening = Evening(self.folder / "world", owner=engine_user())
+        self.wordy = False  # whether the key check lists every device (-vv)
         self._stack = ExitStack()
         self._local_key = ""
 
     def __enter__(self) -> KodeksMachine:
         self._stack.callback(shutil.rmtree, self.folder)
         self._stack.enter_context(self.evening)
-        # A name of its own, so that a frozen daemon is not seen by the machines that play beside this one.
-        self.daemon_name = f"usbclntd-{os.getpid() % 10000:x}{id(self) % 4096:x}"[:15]
-        self._daemon = self._stack.enter_context(forwarder_daemon(self.daemon_name))
+        self._stack.callback(self._await_last_plugin)
         # A port that answers for hours: the one of the evening never accepts, and its queue is full after 17 checks.
         self.forwarder_port = self._stack.enter_context(talking_port())
         install_plugins(self.plugins)
         self._write_wrappers()
-        self._give(self.password_file, f"{PASSWORD}\n")
+        self._give(self.password_file, f"{PASSWORD}\n".encode())
+        self.bring_report(0)
         self.play("all well")
         return self
 
@@ -116,11 +126,16 @@ class KodeksMachine:
         """Bring the machine into a scene of the evening."""
         if self.key == "forwarded":
             self.evening.play(scene)
-            (self._daemon.freeze if SCENES[scene].frozen else self._daemon.thaw)()
         else:
             self._play_local(SCENES[scene].key and self.key in ("local", "license manager's"))
             self.set_kodeks(SCENES[scene].kodeks)
         self._write_ini()
+
+    def bring_report(self, hours: float) -> None:
+        """Somebody brings a report that was made so many hours ago."""
+        made = datetime.now() - timedelta(hours=hours)
+        self._give(self.report, reports.zip_report(reports.report(made=made), made=made))
+        os.utime(self.report, (made.timestamp(), made.timestamp()))
 
     def hang_key(self) -> None:
         """Whoever lists the USB bus waits in the kernel for the key, for ever."""
@@ -168,6 +183,16 @@ class KodeksMachine:
             self.evening.bus.remove(self._local_key)
             self._local_key = ""
 
+    def _await_last_plugin(self) -> None:
+        """An engine that has ended may leave a plugin behind that still runs on this machine's USB bus."""
+        bus = str(self.evening.bus.root)
+
+        def all_ended() -> bool:
+            environments = (process.info["environ"] or {} for process in psutil.process_iter(["environ"]))
+            return all(environment.get("UMOCKDEV_DIR") != bus for environment in environments)
+
+        await_true(f"the last plugin of {self.name} has ended", all_ended, 30)
+
     def _write_wrappers(self) -> None:
         self.emulated.mkdir()
         variables = " ".join(f"{name}={value}" for name, value in self.evening.env.items())
@@ -179,16 +204,16 @@ class KodeksMachine:
     def _write_ini(self) -> None:
         """The shipped example with this machine's values."""
         world = self.evening
-        ini = configparser.RawConfigParser()
+        ini = configparser.RawConfigParser(allow_no_value=True)
         ini.read_string(EXAMPLE_INI.read_text())
         manager_host, manager_port = world.license_manager.address.rsplit(":", 1)
-        values = {
+        values: dict[str, dict[str, str | None]] = {
             "check_senselock": {"location": "forwarded" if self.key == "forwarded" else "local"},
             "check_usb_redirector": {
                 "list-command": f"{world.list_tool} -list",
                 "hostname": "127.0.0.1",
                 "port": str(self.forwarder_port),
-                "process": self.daemon_name,
+                "process": world.daemon_name,
             },
             "license": {"license-expires": world.license_ends().isoformat()},
             "license_manager": {"hostname": manager_host, "port": manager_port},
@@ -198,19 +223,22 @@ class KodeksMachine:
             ini.add_section(self.name)
             values[self.name] = {**dict(ini.items("check_kodeks_xml")), **values["check_kodeks_xml"]}
             del values[self.name]["hostname"]
+        if self.wordy:  # -vv: two names of the same option
+            values["check_senselock"] |= {"v": None, "verbose": None}
+        if self.key == "stored report":
+            ini.remove_section("check_kodeks_xml")
+            ini.add_section("check_kodeks_xml")
+            values["check_kodeks_xml"] = {"file": str(self.report)}
         for section, rows in values.items():
             for key, value in rows.items():
                 ini.set(section, key, value)
-        text = "".join(
-            f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in ini.items(section)) for section in ini.sections()
-        )
-        self._give(self.ini, text)
+        self._give(self.ini, "".join(f"[{name}]\n{options_text(ini.items(name))}" for name in ini.sections()).encode())
 
-    def _give(self, path: Path, text: str) -> None:
+    def _give(self, path: Path, content: bytes) -> None:
         """Write a file that only the checks' user may read; whoever reads it meets the old text or the new."""
         new = path.with_suffix(".new")
         new.touch(mode=0o640)
         new.chmod(0o640)
         shutil.chown(new, engine_user())
-        new.write_text(text, encoding="utf-8")
+        new.write_bytes(content)
         os.replace(new, path)

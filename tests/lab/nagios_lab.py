@@ -60,6 +60,57 @@ define contact {{
 """The part that is the site's own: a host template, a contact, and how that is told."""
 
 
+def verified(main: Path, *options: str) -> None:
+    """Let Nagios check a configuration; AssertionError if it finds an error or warns."""
+    done = subprocess.run([BINARY, "-v", *options, str(main)], capture_output=True, text=True, check=False)
+    clean = done.returncode == 0 and "Total Warnings: 0" in done.stdout and "Total Errors:   0" in done.stdout
+    assert clean, f"nagios4 -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
+
+
+Directives = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Objects with their templates and hostgroups resolved. A dependency is (host, service, dependent host and service)."""
+
+    hosts: Mapping[str, Directives]
+    services: Mapping[tuple[str, str], Directives]
+    dependencies: frozenset[tuple[str, str, str, str]]
+
+    def service(self, host: str, name: str) -> Directives:
+        """One service's directives."""
+        return self.services[host, name]
+
+    def names(self, host: str) -> list[str]:
+        """The services of a host."""
+        return [name for owner, name in self.services if owner == host]
+
+    def delay(self, host: str, name: str) -> tuple[float, float]:
+        """Minutes from a fault to the hard state: at the earliest, and at the latest; the check's own time not counted."""
+        directives = self.service(host, name)
+        tries, interval, retry = (float(directives[key]) for key in ("max_check_attempts", "check_interval", "retry_interval"))
+        return (tries - 1) * retry, interval + (tries - 1) * retry
+
+
+def resolved(main: Path) -> Resolved:
+    """The objects of a configuration as Nagios itself resolves them, from its precache file."""
+    verified(main, "-p")
+    target = re.search(r"(?m)^precached_object_file=(.*)$", main.read_text())
+    assert target
+    hosts, services, dependencies = {}, {}, set()
+    for kind, body in re.findall(r"(?m)^define (\w+) \{\n(.*?)\n\t\}", Path(target[1]).read_text(), re.S):
+        row = dict(line.strip().split("\t", 1) for line in body.splitlines() if "\t" in line.strip())
+        if kind == "host":
+            hosts[row["host_name"]] = row
+        elif kind == "service":
+            services[row["host_name"], row["service_description"]] = row
+        elif kind == "servicedependency":
+            keys = ("host_name", "service_description", "dependent_host_name", "dependent_service_description")
+            dependencies.add((row[keys[0]], row[keys[1]], row[keys[2]], row[keys[3]]))
+    return Resolved(hosts, services, frozenset(dependencies))
+
+
 @dataclass(frozen=True)
 class NagiosHost:
     """A host as an operator writes it: a copy of host-example.cfg with other values.
@@ -104,6 +155,11 @@ class ServiceStatus:
     long_output: str
     perfdata: str
     last_check: int
+
+
+def unescaped(text: str) -> str:
+    """Long output as it was before Nagios wrote it into a single line of status.dat."""
+    return re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], text)
 
 
 class NagiosCore(EngineProcess):
@@ -170,17 +226,11 @@ class NagiosCore(EngineProcess):
         """Write a host's file, or write it anew; `reload` makes a running Nagios read it."""
         (self.folder / f"conf.d/host-{host.name}.cfg").write_text(host.definition())
 
-    def verify(self) -> str:
-        """What `nagios4 -v` says about the configuration; AssertionError if it finds an error or warns."""
-        command = [BINARY, "-v", str(self.folder / "nagios.cfg")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        clean = done.returncode == 0 and "Total Warnings: 0" in done.stdout and "Total Errors:   0" in done.stdout
-        assert clean, f"nagios4 -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
-        return done.stdout
-
     def __enter__(self) -> NagiosCore:
-        self.verify()
-        self.start([BINARY, str(self.folder / "nagios.cfg")])
+        verified(self.folder / "nagios.cfg")
+        # Kodeks is not asked around its nightly restart (kodeks-outside-restart): here it is always about noon.
+        noon = time.gmtime().tm_hour - 12
+        self.start([BINARY, str(self.folder / "nagios.cfg")], {"TZ": f"LAB{noon:+d}"})
         pipe, status = self.folder / "rw/nagios.cmd", self.folder / "status.dat"
         self.await_ready(lambda: pipe.exists() and status.exists())
         return self
@@ -234,7 +284,7 @@ class NagiosCore(EngineProcess):
                     int(row["current_attempt"]),
                     row["has_been_checked"] == "1",
                     row["plugin_output"],
-                    row["long_plugin_output"],
+                    unescaped(row["long_plugin_output"]),
                     row["performance_data"],
                     int(row["last_check"]),
                 )
@@ -248,6 +298,15 @@ class NagiosCore(EngineProcess):
             return now.checked and now.state == state and (now.hard or not hard)
 
         await_true(f"{host} {service} has state {state}, it has {self.services(host)[service]}", reached, seconds)
+        return self.services(host)[service]
+
+    def wait_output(self, host: str, service: str, long_output: str, seconds: float) -> ServiceStatus:
+        """Wait until a service has this long output."""
+
+        def reached() -> bool:
+            return self.services(host)[service].long_output == long_output
+
+        await_true(f"{host} {service} has the long output", reached, seconds)
         return self.services(host)[service]
 
     def wait_all_ok(self, seconds: float = 60) -> None:

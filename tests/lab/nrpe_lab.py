@@ -8,8 +8,8 @@ Daemon and check_nrpe are Debian's (nagios-nrpe-server, nagios-nrpe-plugin).
 
 from __future__ import annotations
 
+import re
 import signal
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,24 +37,31 @@ include_dir={folder}/nrpe.d/
 """Debian's nrpe.cfg but for the folder, the port and the prefix."""
 
 
+_COMMAND = re.compile(r"(?m)^command\[(\w+)\]=(.*)$")
+
+
+def shipped_commands() -> dict[str, str]:
+    """The command lines of the shipped file by their names."""
+    return dict(_COMMAND.findall(COMMAND_FILE.read_text()))
+
+
 class NrpeAgent(EngineProcess):
     """One agent. Each "machine" of a test has its own, with its own devices.
 
-    `site` maps paths as they stand in the command file to those of the test. `prefix` is NRPE's command_prefix, by
-    which every command runs on the emulated devices of its machine. `more` are further commands.
+    `site` maps paths as they stand in the command file to those of the test; `commands` are the lines that result.
+    `prefix` is NRPE's command_prefix, by which every command runs on the emulated devices of its machine.
     """
 
-    def __init__(self, site: Mapping[str, Path], prefix: str = "", more: Mapping[str, str] | None = None) -> None:
+    def __init__(self, site: Mapping[str, Path], prefix: str = "") -> None:
         super().__init__("nrpe")
         self.port = free_port()
         commands = COMMAND_FILE.read_text()
         for shipped, here in site.items():
             assert shipped in commands, f"{shipped} is not in {COMMAND_FILE.name}"
             commands = commands.replace(shipped, str(here))
+        self.commands = dict(_COMMAND.findall(commands))
         (self.folder / "nrpe.d").mkdir()
         (self.folder / "nrpe.d/kodeks.cfg").write_text(commands)
-        extra = "".join(f"command[{name}]={line}\n" for name, line in (more or {}).items())
-        (self.folder / "nrpe.d/more.cfg").write_text(extra)
         settings = {"folder": self.folder, "port": self.port, "user": engine_user()}
         main = MAIN.format(**settings, prefix=f"command_prefix={prefix}" if prefix else "")
         (self.folder / "nrpe.cfg").write_text(main)
@@ -81,9 +88,3 @@ class NrpeAgent(EngineProcess):
         """Ask the agent as the monitoring server does; without a command it tells its version."""
         request = ["-c", command] if command else []
         return run_process([CHECK_NRPE, "-H", "127.0.0.1", "-p", str(self.port), *options, *request], patience=70)
-
-
-def configuration_errors(agent: NrpeAgent) -> str:
-    """What NRPE has against its configuration, "" when it accepts it. NRPE has no dry run: it is asked to start."""
-    done = subprocess.run(["grep", "-i", "error", str(agent.folder / "nrpe.log")], capture_output=True, text=True, check=False)
-    return done.stdout

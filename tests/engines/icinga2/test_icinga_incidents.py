@@ -9,24 +9,32 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from lab.icinga_lab import AGENTS, IcingaAgent, IcingaHost, IcingaMaster, cluster_ports
-from lab.incidents import HOSTS, INCIDENTS, Incident, Stage, Theatre
+from lab.engine_process import await_true
+from lab.icinga_lab import AGENTS, IcingaAgent, IcingaHost, IcingaMaster, ServiceStatus, cluster_ports
+from lab.incidents import HOSTS, INCIDENTS, WORDY, Incident, Stage, Theatre
 from lab.kodeks_machine import KodeksMachine, plugin_folder
 from lab.kodeks_server import USER
 from lab.notify_sink import NotificationSink
 
-pytestmark = pytest.mark.xdist_group("engines")
+pytestmark = pytest.mark.xdist_group("icinga2")
 
 UNIT = int(os.environ.get("KODEKS_LAB_UNIT", "2"))
 """Seconds that a minute of the templates lasts here."""
 
 
+class Site(NamedTuple):
+    """A master with all its hosts, and the incidents that are under way on them."""
+
+    icinga: IcingaMaster
+    theatre: Theatre
+
+
 @pytest.fixture(scope="module")
-def theatre() -> Iterator[Theatre]:
-    """Icinga, its agent, and all incidents under way."""
+def site() -> Iterator[Site]:
+    """Icinga, its agents, and all incidents under way."""
     with ExitStack() as stack:
         sink = stack.enter_context(NotificationSink())
         machines = {name: stack.enter_context(KodeksMachine(name, key)) for name, key in HOSTS.items()}
@@ -42,7 +50,7 @@ def theatre() -> Iterator[Theatre]:
         icinga.wait_all_ok()
         theatre = Theatre({name: Stage(name, machine, icinga, sink, UNIT) for name, machine in machines.items()})
         stack.callback(theatre.close)
-        yield theatre
+        yield Site(icinga, theatre)
 
 
 def icinga_host(machine: KodeksMachine) -> IcingaHost:
@@ -57,17 +65,19 @@ def icinga_host(machine: KodeksMachine) -> IcingaHost:
             "side": "client",
             "license_expires": machine.evening.license_ends().isoformat(),
             "device": "0471:485d",
-            "process": machine.daemon_name,
+            "process": machine.evening.daemon_name,
             "list_command": f"{machine.evening.list_tool} -list",
             "hostname": "127.0.0.1",
             "port": machine.forwarder_port,
         }
     if machine.key in ("local", "license manager's"):
-        kodeks["key"] = True
+        kodeks["key"] = {"extra_opts": f"@{machine.ini}"} if machine.name == WORDY else True
     if machine.key == "license manager":
         address, _, port = machine.evening.license_manager.address.rpartition(":")
         kodeks["license_manager"] = {"address": address, "port": int(port)}
-    if machine.key != "license manager's":
+    if machine.key == "stored report":
+        kodeks["report"] = {"file": str(machine.report)}
+    if machine.key not in ("license manager's", "stored report"):
         server = {"port": machine.evening.kodeks.port, "source": "page", "logname": USER}
         kodeks["server"] = {**server, "password_file": str(machine.password_file)}
     if machine.name == "kodeks-of-licman":
@@ -76,5 +86,21 @@ def icinga_host(machine: KodeksMachine) -> IcingaHost:
 
 
 @pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.title)
-def test_messages(theatre: Theatre, incident: Incident) -> None:
-    theatre.judge(incident)
+def test_messages(site: Site, incident: Incident) -> None:
+    site.theatre.judge(incident)
+
+
+def test_a_long_answer_arrives_whole(site: Site) -> None:
+    """4000 bytes through the agent and the master, in the pieces that Icinga makes of it: text and perfdata."""
+    own = site.theatre.plugin_output("senselock")
+    assert 3900 < len(own) <= 4000
+    first, _, rest = own.decode().partition("\n")
+    text, _, perfdata = first.partition(" | ")
+
+    def status() -> ServiceStatus:
+        return site.icinga.services(WORDY)["SenseLockKeyStatus"]
+
+    site.icinga.check_now(WORDY, "SenseLockKeyStatus")
+    await_true("Icinga has the long output", lambda: len(status().output) > 3000, 20)
+    assert status().output.splitlines() == [f"{text} ", *rest.rstrip("\n").split("\n")]
+    assert " ".join(status().perfdata) == perfdata

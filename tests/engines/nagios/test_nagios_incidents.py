@@ -7,17 +7,21 @@ the contact got: exactly these, in this order, and nothing else.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytest
-from lab.incidents import HOSTS, INCIDENTS, Incident, Stage, Theatre
+from lab.engine_process import SYSTEM_PATH
+from lab.incidents import AS_ENGINE, HOSTS, INCIDENTS, WORDY, Incident, Stage, Theatre
 from lab.kodeks_machine import KodeksMachine, plugin_folder
 from lab.nagios_lab import NagiosCore, NagiosHost
 from lab.notify_sink import NotificationSink
-from lab.nrpe_lab import NrpeAgent
+from lab.nrpe_lab import NrpeAgent, shipped_commands
+from lab.run_check import run_process
 
-pytestmark = pytest.mark.xdist_group("engines")
+pytestmark = pytest.mark.xdist_group("nagios")
 
 UNIT = int(os.environ.get("KODEKS_LAB_UNIT", "2"))
 """Seconds that a minute of the templates lasts here."""
@@ -28,6 +32,7 @@ LAYOUTS = {
     "license manager": "kodeks-license-manager-key",
     "license manager's": "license-manager-local-key",
     "no agent": "kodeks-no-agent",
+    "stored report": "kodeks-stored-report",
 }
 ACROSS_HOSTS = """
 define servicedependency {
@@ -41,34 +46,88 @@ define servicedependency {
 """The dependency that host-example.cfg shows for a license manager on another machine."""
 
 
+class Site(NamedTuple):
+    """A monitoring server with all its hosts, and the incidents that are under way on them."""
+
+    nagios: NagiosCore
+    agents: dict[str, NrpeAgent]
+    theatre: Theatre
+
+
 @pytest.fixture(scope="module")
-def theatre() -> Iterator[Theatre]:
+def site() -> Iterator[Site]:
     """Nagios, an agent for each machine, and all incidents under way."""
     with ExitStack() as stack:
         sink = stack.enter_context(NotificationSink())
         machines = {name: stack.enter_context(KodeksMachine(name, key)) for name, key in HOSTS.items()}
-        hosts = [nagios_host(machine, stack) for machine in machines.values()]
+        agents = {name: stack.enter_context(nrpe_agent(machine)) for name, machine in machines.items()}
+        hosts = [nagios_host(machine, agents[name].port) for name, machine in machines.items()]
         server_plugins = stack.enter_context(plugin_folder())
         nagios = stack.enter_context(NagiosCore(sink, hosts, server_plugins, UNIT))
         nagios.wait_all_ok()
         theatre = Theatre({name: Stage(name, machine, nagios, sink, UNIT) for name, machine in machines.items()})
         stack.callback(theatre.close)
-        yield theatre
+        yield Site(nagios, agents, theatre)
 
 
-def nagios_host(machine: KodeksMachine, stack: ExitStack) -> NagiosHost:
-    """The host definition of a machine, and the agent that it needs."""
-    settings = {"_KODEKS_GRACE": str(15 * UNIT)}
+def nrpe_agent(machine: KodeksMachine) -> NrpeAgent:
+    """The agent of a machine, with the shipped commands."""
+    agent = NrpeAgent({"/usr/lib/nagios/plugins": machine.plugins, "/etc/nagios/kodeks.ini": machine.ini}, machine.nrpe_prefix)
+    machine.agent = agent
+    return agent
+
+
+def nagios_host(machine: KodeksMachine, port: int) -> NagiosHost:
+    """The host definition of a machine."""
+    settings = {"_KODEKS_GRACE": str(15 * UNIT), "_KODEKS_NRPE_PORT": str(port)}
     if machine.key == "no agent":
         settings["_KODEKS_INI"] = str(machine.ini)
-    else:
-        site = {"/usr/lib/nagios/plugins": machine.plugins, "/etc/nagios/kodeks.ini": machine.ini}
-        machine.agent = stack.enter_context(NrpeAgent(site, machine.nrpe_prefix))
-        settings["_KODEKS_NRPE_PORT"] = str(machine.agent.port)
     more = ACROSS_HOSTS if machine.name == "licman" else ""
     return NagiosHost(machine.name, LAYOUTS[machine.key], settings=settings, more=more)
 
 
 @pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.title)
-def test_messages(theatre: Theatre, incident: Incident) -> None:
-    theatre.judge(incident)
+def test_messages(site: Site, incident: Incident) -> None:
+    site.theatre.judge(incident)
+
+
+def test_a_long_answer_arrives_whole(site: Site) -> None:
+    """4000 bytes through NRPE and Nagios. Nagios itself writes a colon for each semicolon of the first line's text."""
+    own = site.theatre.plugin_output("senselock")
+    assert 3900 < len(own) <= 4000
+    assert site.agents[WORDY].call("kodeks_senselock").stdout == own
+    site.nagios.check_now(WORDY, "SenseLockKeyStatus")
+    first, _, rest = own.decode().partition("\n")
+    text, _, perfdata = first.partition(" | ")
+    status = site.nagios.wait_output(WORDY, "SenseLockKeyStatus", rest.rstrip("\n"), 20)
+    assert status.output == text.replace(";", ":")
+    assert status.perfdata == perfdata
+
+
+@pytest.mark.parametrize("command", sorted(set(shipped_commands()) - {"kodeks_senselock"}))
+def test_a_short_answer_arrives_whole_also_from_old_agents(site: Site, command: str) -> None:
+    """The same bytes as from the plugin itself, in the packets of today and in the 1024 bytes of NRPE 2."""
+    machine = site.theatre.stages[WORDY].machine
+    line = site.agents[WORDY].commands[command]
+    own = run_process([*AS_ENGINE, "sh", "-c", f"{machine.nrpe_prefix} {line}"], env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
+    assert 20 < len(own.stdout) < 1000 and own.stdout.count(b"\n") == 1
+    for packets in ([], ["-2"]):
+        answer = site.agents[WORDY].call(command, *packets)
+        assert answer.code == own.code
+        assert without_times(answer.stdout) == without_times(own.stdout)
+
+
+def without_times(output: bytes) -> bytes:
+    """An answer without the seconds that it took."""
+    return re.sub(rb"[0-9.]+(?= second|s;|s )", b"#", output)
+
+
+def test_an_agent_that_hangs_is_unknown(site: Site) -> None:
+    """The time limit of check_nrpe, as kodeks_nrpe has it but shorter: the agent's silence says nothing about the key."""
+    agent = site.agents["deadline"]
+    agent.freeze()
+    try:
+        answer = agent.call("kodeks_senselock", "-u", "-t", "2:UNKNOWN")
+    finally:
+        agent.thaw()
+    assert answer.code == 3, answer

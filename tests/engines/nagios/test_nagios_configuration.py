@@ -1,0 +1,180 @@
+"""The shipped files themselves: accepted by a stock Debian, in the right order, with pages and options that exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab.engine_process import hand_over, open_folder
+from lab.nagios_lab import STOCK, TEMPLATES, Resolved, resolved, verified
+from lab.nrpe_lab import shipped_commands
+from lab.run_check import ROOT
+
+LAYOUTS = re.findall(r"hostgroup_name +(\S+)\n    alias", (TEMPLATES / "kodeks-services.cfg").read_text())
+COMMANDS = shipped_commands()
+EXAMPLE_INI = TEMPLATES / "nrpe/kodeks.ini.example"
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Path]:
+    """/etc/nagios4 as Debian ships it, with the project's files where README says, and the one line it asks for.
+
+    Returns the folder of the main file; the site's own objects go to its conf.d.
+    """
+    folder = open_folder("nagios-site.")
+    main = STOCK.read_text().replace("allow_empty_hostgroup_assignment=0", "allow_empty_hostgroup_assignment=1")
+    assert "allow_empty_hostgroup_assignment=1" in main
+    (folder / "conf.d").mkdir()
+    for file in TEMPLATES.glob("kodeks-*.cfg"):
+        shutil.copy(file, folder / "conf.d")
+    main = re.sub(r"(?m)^precached_object_file=.*$", f"precached_object_file={folder}/objects.precache", main)
+    (folder / "nagios.cfg").write_text(main.replace("/etc/nagios4/conf.d", f"{folder}/conf.d"))
+    hand_over(folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def objects(site: Path) -> Iterator[Path]:
+    """A file for objects of the site's own, gone after the test."""
+    file = site / "conf.d/site.cfg"
+    yield file
+    file.unlink(missing_ok=True)
+
+
+def hosts(**layouts: str) -> str:
+    """Hosts as short as they can be."""
+    return "".join(
+        f"define host {{\n use {layout},linux-server\n host_name {name}\n address 192.0.2.1\n}}\n" for name, layout in layouts.items()
+    )
+
+
+def test_a_stock_debian_takes_the_files_without_a_host(site: Path) -> None:
+    verified(site / "nagios.cfg")
+
+
+def test_a_stock_debian_takes_the_example_host_as_it_is(site: Path, objects: Path) -> None:
+    objects.write_text((TEMPLATES / "host-example.cfg").read_text())
+    verified(site / "nagios.cfg")
+
+
+def test_a_stock_debian_takes_all_that_the_example_shows_in_comments(site: Path, objects: Path) -> None:
+    """Its commented objects, and a service of a host by name that overrides the one of its layout."""
+    text = (TEMPLATES / "host-example.cfg").read_text()
+    examples = "".join(f"{line[2:]}\n" for line in text.splitlines() if re.match(r"# (define|    \w|\})", line))
+    assert examples.count("define ") == 3
+    others = hosts(kodeks2="kodeks-license-manager-key", kodeks3="kodeks-license-manager-key", kodeks4="kodeks-local-key")
+    period = "define timeperiod {\n timeperiod_name kodeks4-outside-restart\n alias Kodeks 4\n monday 00:00-21:00\n}\n"
+    objects.write_text(examples + others + period)
+    found = resolved(site / "nagios.cfg")
+    assert found.service("kodeks4", "KodeksXmlSensLockStatus")["check_period"] == "kodeks4-outside-restart"
+    assert ("licman1", "SenseLockKeyStatus", "kodeks3", "KodeksXmlSensLockStatus") in found.dependencies
+
+
+@pytest.fixture(scope="module")
+def every_layout(site: Path) -> Resolved:
+    """The objects as Nagios resolves them, with a host of every layout, named like it."""
+    file = site / "conf.d/layouts.cfg"
+    file.write_text(hosts(**{name: name for name in LAYOUTS}))
+    found = resolved(site / "nagios.cfg")
+    file.unlink()
+    return found
+
+
+def test_every_layout_has_services(every_layout: Resolved) -> None:
+    assert len(LAYOUTS) == 7
+    for layout in LAYOUTS:
+        names = every_layout.names(layout)
+        assert "MonitoringBroken" in names and len(names) >= 2, layout
+
+
+def test_an_earlier_link_is_hard_broken_before_a_later_one_may_speak(every_layout: Resolved) -> None:
+    """With half a minute to spare for the checks themselves. This is what makes soft_state_dependencies unnecessary."""
+    assert len(every_layout.dependencies) == 12
+    for host, parent, dependent_host, dependent in every_layout.dependencies:
+        _, latest = every_layout.delay(host, parent)
+        earliest, _ = every_layout.delay(dependent_host, dependent)
+        assert latest + 0.5 <= earliest, f"{dependent} may speak after {earliest} min, {parent} is known after {latest}"
+
+
+def test_every_pair_of_links_has_its_dependency(every_layout: Resolved) -> None:
+    """_KODEKS_CHAIN is the order of the links; what comes first silences what comes later, or is told why not."""
+    independent = {
+        ("KodeksUnreachable", "UsbForwarderLicenseExpiring"),
+        ("KodeksUnreachable", "UsbForwarderStatus"),
+        ("KodeksUnreachable", "SenseLockKeyStatus"),
+        ("KodeksUnreachable", "LicmanTcpStatus"),
+        ("KodeksUnreachable", "KodeksXmlSensLockStatus"),  # which is UNKNOWN then, and never speaks about that
+    }
+    for layout in LAYOUTS:
+        chain = every_layout.hosts[layout]["_KODEKS_CHAIN"].split()
+        assert set(chain) <= set(every_layout.names(layout)), layout
+        for at, parent in enumerate(chain):
+            for dependent in chain[at + 1 :]:
+                declared = (layout, parent, layout, dependent) in every_layout.dependencies
+                assert declared != ((parent, dependent) in independent), (layout, parent, dependent)
+
+
+def test_monitoring_broken_looks_at_every_check_that_may_be_unknown(every_layout: Resolved) -> None:
+    for layout in LAYOUTS:
+        watched = re.findall(r"(\w+)=\$SERVICESTATE::\1\$/\$SERVICESTATETYPE::\1\$", every_layout.service(layout, "MonitoringBroken")["check_command"])
+        expected = set(every_layout.names(layout)) - {"MonitoringBroken", "UsbForwarderLicenseExpiring7day"}
+        if "KodeksUnreachable" in expected:
+            expected.remove("KodeksXmlSensLockStatus")
+        assert set(watched) == expected, layout
+
+
+def test_readme_tells_the_minutes_that_the_intervals_make(every_layout: Resolved) -> None:
+    rows = re.findall(r"(?m)^\| (\w+) \| .* \| (\d) \| ([\d-]+)", (TEMPLATES / "README.md").read_text())
+    told = {name: (int(tries), minutes) for name, tries, minutes in rows}
+    computed = {}
+    for layout in LAYOUTS:
+        for name in every_layout.names(layout):
+            if not (layout == "kodeks-stored-report" and name == "KodeksXmlSensLockStatus"):
+                earliest, latest = every_layout.delay(layout, name)
+                computed[name] = (int(every_layout.service(layout, name)["max_check_attempts"]), f"{earliest:g}-{latest:g}")
+    assert told == computed
+
+
+def test_every_service_links_to_a_page_in_both_languages(every_layout: Resolved) -> None:
+    for layout in LAYOUTS:
+        for name in every_layout.names(layout):
+            page = every_layout.service(layout, name)["notes_url"].partition("$_HOSTKODEKS_RUNBOOKS$/")[2]
+            assert page and page == f"{name.replace('7day', '')}.md"
+            for language in ("en", "ru"):
+                assert (ROOT / "templates/runbooks" / language / page).is_file(), f"{language}/{page}"
+
+
+def test_contacts_stay_the_sites_own() -> None:
+    for file in TEMPLATES.glob("kodeks-*.cfg"):
+        assert not re.search(r"(?m)^\s+contact", file.read_text()), file.name
+
+
+@pytest.mark.parametrize("section", ["check_senselock", "license", "check_usb_redirector", "check_kodeks_xml"])
+def test_the_example_ini_has_only_options_that_exist(section: str, tmp_path: Path) -> None:
+    """The section for check_tcp is used by the incident "license manager down"."""
+    ini = tmp_path / "kodeks.ini"
+    shutil.copy(EXAMPLE_INI, ini)
+    ini.chmod(0o640)
+    check = importlib.import_module("check_usb_redirector" if section == "license" else section)
+    check.options().parse([f"--extra-opts={section}@{ini}"])
+
+
+def test_nrpe_commands_are_those_that_the_services_call(every_layout: Resolved) -> None:
+    called = {
+        every_layout.service(layout, name)["check_command"].partition("kodeks_nrpe!")[2] for layout in LAYOUTS for name in every_layout.names(layout)
+    }
+    assert called - {""} == set(COMMANDS)
+
+
+def test_nrpe_commands_are_one_line_and_their_deadlines_nest() -> None:
+    nagios = (TEMPLATES / "kodeks-commands.cfg").read_text()
+    outer = int(re.search(r"check_nrpe .* -t (\d+):UNKNOWN", nagios)[1])  # type: ignore[index]
+    for name, line in COMMANDS.items():
+        assert not re.search(r" -v+\b| --verbose", line), name
+        limits = [int(number) for number in re.findall(r" -t (\d+)", line)] or [10]
+        assert limits == sorted(limits, reverse=True) and limits[0] < outer < 60, name
