@@ -14,6 +14,7 @@ The last link of the chain that keeps a Kodeks/Techexpert server licensed. Facts
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import re
@@ -23,13 +24,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 try:
     import plugin_runtime as runtime
+
+    begin = runtime.begin
 except ImportError:
     print("KODEKS_XML UNKNOWN - plugin_runtime.py is missing beside this check: copy the whole checks folder")
     raise SystemExit(3) from None
+except (SyntaxError, ValueError, NameError, AttributeError):  # cut by a failed copy; a zero byte is a ValueError
+    print("KODEKS_XML UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
+    raise SystemExit(3) from None
 
-runtime.begin("KODEKS_XML", __name__)
+begin("KODEKS_XML", __name__)
 
 if TYPE_CHECKING:
+    import http.client
     import pyexpat
     import socket
     from typing import Any, BinaryIO, Callable, Iterable, Iterator, Sequence
@@ -118,9 +125,9 @@ _LICENSE_MANAGER = re.compile(
 _BINDING = re.compile(r"(.{1,300}?) - (\[.*|ошибка защиты.*)", re.IGNORECASE)
 
 
-def words(text: str) -> frozenset[str]:
+def set_of(words: str) -> frozenset[str]:
     """A set of words, written as a text."""
-    return frozenset(text.split())
+    return frozenset(words.split())
 
 
 def one_line(text: str) -> str:
@@ -202,8 +209,8 @@ def worst_of(statements: Sequence[Statement]) -> Statement:
 # --- Pure parsers: the licence page ---------------------------------------------------------------------------
 
 # What these hold is not shown as text, or not as text of the page.
-_HIDDEN = words("script style textarea title template noscript iframe noframes noembed xmp plaintext")
-_INLINE = words("a abbr b big code em font i label mark nobr q s samp small span strike strong sub sup tt u var wbr")
+_HIDDEN = set_of("script style textarea title template noscript iframe noframes noembed xmp plaintext")
+_INLINE = set_of("a abbr b big code em font i label mark nobr q s samp small span strike strong sub sup tt u var wbr")
 _TAG_NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
 _QUOTE_OR_END = re.compile(r"""[>"']""")
 _ENTITY = re.compile(r"&#?\w")
@@ -300,22 +307,26 @@ def refusal_on(html: str) -> str:
 # * an element that is named after the key (its tag, or a label such as name="SenseLock ключ") and tells a state.
 # What only looks like it is a mention: never OK, and shown by -vv so that the operator can pin it with --record.
 
-STATE_NAMES = words("state status result value val text работа состояние статус результат значение")
-_STRICT_STATE_NAMES = words("state status состояние статус")
+STATE_NAMES = set_of("state status result value val text работа состояние статус результат значение")
+_STRICT_STATE_NAMES = set_of("state status состояние статус")
 LABEL_NAMES = ("name", "title", "label", "caption", "subject", "key", "param", "parameter", "device", "module", "component",
                "system", "type", "kind", "id", "имя", "название", "наименование", "параметр", "ключ", "устройство", "модуль",
                "система", "тип", "вид")  # fmt: skip
-_BINDING_WORDS = words("binding protection привязка защита")
-_SUBJECT_WORDS = words(
-    "key usb device dongle protection system state status binding hardware ключ ключа ключи защита защиты система системы "
-    "состояние статус привязка устройство аппаратный электронный"
+_BINDING_WORDS = set_of("binding protection привязка защита")
+_SUBJECT_WORDS = set_of(
+    "senselock key usb device dongle protection system state status binding hardware ключ ключа ключи защита защиты система "
+    "системы состояние статус привязка устройство аппаратный электронный"
+)
+# Elements that are a thing of their own by the name they bear; the state of a <server key="SenseLock"> is the server's.
+_THING_WORDS = set_of(
+    "item param parameter property prop field entry record row section module component element node line tr p "
+    "параметр запись строка раздел модуль компонент свойство поле"
 )
 # A user, a document or a driver may bear the key's name; what is said of them is not said of the key.
-_BEARERS = words(
-    "user users login account owner author group document doc file log message пользователь пользователи логин автор группа "
-    "документ файл журнал сообщение"
+_BEARERS = set_of(
+    "user users login account owner author document doc log history пользователь пользователи логин автор документ журнал"
 )
-_SOFTWARE = words("driver service process software program package драйвер служба сервис процесс программа")
+_SOFTWARE = set_of("driver service process software program package драйвер служба сервис процесс программа")
 # Every text that says something of the key holds one of these; words_to_find() looks for their bytes. ASCII only: "K" is
 # also the lower case of the Kelvin sign, which those bytes are not.
 TELLING_WORDS = ("ривязк", "локальная", "домен")
@@ -338,21 +349,18 @@ def words_in(name: str) -> list[str]:
 
 def names_the_key(text: str) -> bool:
     """Whether a text is a name of the SenseLock key or of its state, and nothing else."""
-    words = words_in(text) if len(text) <= 100 and SENSELOCK.search(text) else []
-    return "senselock" in words and all(word in _SUBJECT_WORDS for word in words if word != "senselock")
+    return len(text) <= 100 and bool(SENSELOCK.search(text)) and _SUBJECT_WORDS.issuperset(words_in(text))
 
 
 def tells_state(name: str, names: frozenset[str] = STATE_NAMES) -> bool:
     """Whether a name is one for the state of something, and of nothing in particular but the key: `key_state`, `value`."""
-    words = words_in(name)
-    return any(word in names for word in words) and all(
-        word in STATE_NAMES or word in _SUBJECT_WORDS or word == "senselock" for word in words
-    )
+    found = words_in(name)
+    return not names.isdisjoint(found) and (STATE_NAMES | _SUBJECT_WORDS).issuperset(found)
 
 
-def is_foreign(names: Iterable[str], foreign: frozenset[str]) -> bool:
-    """Whether one of the names belongs to something that may bear the key's name without being the key."""
-    return any(word in foreign for name in names for word in words_in(name))
+def mentions(names: Iterable[str], words: frozenset[str]) -> bool:
+    """Whether one of the names holds one of the words."""
+    return any(not words.isdisjoint(words_in(name)) for name in names)
 
 
 def state_in(text: str) -> int | None:
@@ -381,7 +389,7 @@ def statement_in(text: str, place: str = "") -> Statement | None:
     folded = text.casefold()
     if UNREADABLE_BINDING in folded or (SENSELOCK.search(text) and _PROTECTION_ERROR.search(folded)):
         return failing(text, place)
-    for clause in _CLAUSE.finditer(text[:2000]) if SENSELOCK.search(text) else ():
+    for clause in _CLAUSE.finditer(text[:500]) if SENSELOCK.search(text) else ():
         state = state_in(_behind_the_name(text[clause.end() : clause.end() + 500]))
         if state == CRITICAL:
             return failing(text, place)
@@ -394,10 +402,9 @@ def _behind_the_name(text: str) -> str:
     """What follows the key's name at the start of a text, "" where the text does not start with it."""
     end, named = 0, False
     for word in _WORD.finditer(text):
-        lower = word[0].lower()
-        if lower != "senselock" and lower not in _SUBJECT_WORDS:
+        if word[0].lower() not in _SUBJECT_WORDS:
             break
-        end, named = word.end(), named or lower == "senselock"
+        end, named = word.end(), named or word[0].lower() == "senselock"
     return text[end:].strip(" \"'«»:=,-") if named else ""
 
 
@@ -475,11 +482,14 @@ def labels_of(element: Element) -> list[str]:
     """The names that an element bears in attributes or children (`<param name="SenseLock ключ"/>`), the best first."""
     if is_row(element):
         return [element.children[0].text()]
-    named = list(element.attributes.items())
-    names = [child.name for child in element.children]
-    # Several names in a row name nothing: which state belongs to which of them would be a guess.
-    named += [(child.name, child.text()) for child in element.children if not child.children and names.count(child.name) == 1]
-    found = {(words_in(name) or [""])[-1]: value for name, value in named if value}
+    texts = list(element.attributes.items())
+    seen: dict[str, str] = {}
+    for child in element.children:
+        if not child.children:
+            # Several names in a row name nothing: which state belongs to which of them would be a guess.
+            seen[child.name] = "" if child.name in seen else child.text()
+    texts += seen.items()
+    found = {(words_in(name) or [""])[-1]: value for name, value in texts if value}
     return [found[name] for name in LABEL_NAMES if name in found]
 
 
@@ -510,41 +520,41 @@ def record_of(element: Element, path: str, above: Sequence[str]) -> Candidate | 
     """The record of the key, if the element is named after it and tells a state. `above` are the names of its parent."""
     labels = labels_of(element)
     aspects = list(aspects_of(element, labels, path))
-    if any(names_the_key(name) for name in (element.name, *labels)):
-        # "SenseLock" as one of several names may be a detail of something else that works.
-        others = [label for label in labels if not names_the_key(label) and not set(words_in(label)) <= _SUBJECT_WORDS]
-        foreign = is_foreign((element.name, *labels, *above), _BEARERS | _SOFTWARE) or is_foreign(
-            (aspect.about for aspect in aspects), _BEARERS)  # fmt: skip
-        return _record_from(aspects, not foreign and (not others or names_the_key(element.name)), element.start)
+    by_tag = names_the_key(element.name)
+    if by_tag or any(map(names_the_key, labels)):
+        # "SenseLock" as one of several names, or as a detail of another thing, does not make a state that of the key.
+        thing = by_tag or (_THING_WORDS | _SUBJECT_WORDS).issuperset(words_in(element.name))
+        sure = thing and all(_SUBJECT_WORDS.issuperset(words_in(label)) for label in labels)
+        return _record_from(aspects, sure and not mentions((*labels, *above), _BEARERS | _SOFTWARE), element.start)
     kind = next((text for text in map(one_line, (*labels, *(aspect.text for aspect in aspects))) if works_by(text)), "")
-    if kind and any(word in _BINDING_WORDS for name in (element.name, *labels, *above) for word in words_in(name)):
+    if kind and mentions((element.name, *labels, *above), _BINDING_WORDS):
         return _binding_from(kind, aspects, element.start)
     named = [Aspect("", text, f"{path}/@{name}", element.place(name))
              for name, text in element.attributes.items() if names_the_key(name)]  # fmt: skip
-    return _record_from(named, not is_foreign((element.name, *above), _BEARERS | _SOFTWARE), element.start)
+    return _record_from(named, not mentions((element.name, *above), _BEARERS | _SOFTWARE), element.start)
 
 
 def _record_from(aspects: Sequence[Aspect], sure: bool, position: int) -> Candidate | None:
     """The state that a thing's aspects tell: a failure anywhere first, then what stands where a state is expected."""
-
-    def first(state: int | None, names: frozenset[str] | None = STATE_NAMES) -> Aspect | None:
-        return next((item for item in aspects if state_in(item.text) == state and (
-            names is None or not item.about or tells_state(item.about, names))), None)  # fmt: skip
-
-    bad = first(CRITICAL, None)
+    judged = [(state_in(aspect.text), aspect) for aspect in aspects]
+    telling = [(state, aspect) for state, aspect in judged if not aspect.about or tells_state(aspect.about)]
+    bad = [aspect for state, aspect in judged if state == CRITICAL]
+    good = [aspect for state, aspect in telling if state == OK]
+    # Beside a good state a version or a number is no second state; what is called a state is one.
+    odd = [aspect for state, aspect in telling if state not in (OK, CRITICAL) and (
+        not good or tells_state(aspect.about, _STRICT_STATE_NAMES))]  # fmt: skip
+    guesses = [aspect for state, aspect in judged if state == OK]
+    if not bad + odd + guesses:
+        return None
+    found = (bad or odd or good or guesses)[0]
     if bad:
-        return Candidate(failing(bad.text, bad.place), sure, position, bad.path)
-    odd = first(UNKNOWN, _STRICT_STATE_NAMES) or first(None, _STRICT_STATE_NAMES)
-    good = first(OK)
-    odd = odd if odd and (odd.about or not good) else None if good else first(UNKNOWN) or first(None)
-    if odd:
-        what = f"the state of the SenseLock record is {'not known' if odd.text.strip() else 'empty'}"
-        return Candidate(unrecognised(what, odd.text, odd.place), sure, position, odd.path)
-    guess = good or first(OK, None)
-    if guess:
-        statement = Statement(OK, works_by("SenseLock ключ"), WORKS, "", guess.place)
-        return Candidate(statement, sure and guess is good, position, guess.path)
-    return None
+        statement = failing(found.text, found.place)
+    elif odd:
+        what = f"the state of the SenseLock record is {'not known' if found.text.strip() else 'empty'}"
+        statement = unrecognised(what, found.text, found.place)
+    else:
+        statement = Statement(OK, works_by("SenseLock ключ"), WORKS, "", found.place)
+    return Candidate(statement, sure and bool(bad or odd or good), position, found.path)
 
 
 def _binding_from(kind: str, aspects: Sequence[Aspect], position: int) -> Candidate | None:
@@ -577,7 +587,7 @@ def candidates_in(tree: Element, prefix: str) -> Iterator[Candidate]:
             statement = statement_in(text, element.place(name))
             if statement:
                 nothing = False
-                sure = not is_foreign((element.name, name, *above), _BEARERS)
+                sure = not mentions((element.name, name, *above), _BEARERS)
                 yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
         record = record_of(element, path, above)
         if record:
@@ -678,7 +688,7 @@ def judge_pinned(text: str, works: str, path: str) -> Statement:
 
 # --- Pure parsers: HTTP ---------------------------------------------------------------------------------------
 
-CHARSETS = words("utf-8 utf8 windows-1251 cp1251 koi8-r cp866 ibm866 iso-8859-5 iso-8859-1 us-ascii")
+CHARSETS = set_of("utf-8 utf8 windows-1251 cp1251 koi8-r cp866 ibm866 iso-8859-5 iso-8859-1 us-ascii")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_-]{1,40})""", re.IGNORECASE)
 _URL = re.compile(r"(?:(https?):)?//([^/?#\\]*)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL)
 
@@ -751,69 +761,16 @@ class Unreachable(Exception):
         self.late = late
 
 
-def resolve(host: str, port: int) -> list[Any]:
-    """The addresses of a host as socket.getaddrinfo gives them.
-
-    Looking a name up cannot be interrupted, so a thread does it and is left behind when the time is over.
-    """
-    import _thread
-    import socket
-
-    found: list[Any] = []
-    answered = _thread.allocate_lock()
-    answered.acquire()
-
-    def look_up() -> None:
-        try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            found.append(error)
-        answered.release()
-
-    runtime.doing(f"looking up the address of {host}")
-    _thread.start_new_thread(look_up, ())
-    if not answered.acquire(True, runtime.remaining()):
-        raise Unreachable(f"the name {host} was not resolved in time: the name server does not answer", late=True)
-    if isinstance(found[0], Exception):
-        raise Unreachable(f"the name {host} cannot be resolved: {why_of(found[0])}")
-    return list(found[0])
-
-
 def connect(host: str, port: int, limit: float) -> socket.socket:
-    """A TCP connection to the first of the host's addresses that accepts, within `limit` seconds in all."""
-    import socket
-
-    deadline = time.monotonic() + limit
-    addresses = resolve(host, port)
-    failures: list[OSError] = []
-    for index, (family, kind, protocol, _, address) in enumerate(addresses):
-        runtime.doing(f"connecting to {host} port {port}")
-        try:
-            opened = socket.socket(family, kind, protocol)
-            opened.settimeout(max(0.01, (deadline - time.monotonic()) / (len(addresses) - index)))
-            opened.connect(address)
-            return opened
-        except OSError as error:
-            failures.append(error)
-    raise Unreachable(f"no connection to {host} port {port}: {why_of(failures[0])}", late=any(map(is_late, failures)))
-
-
-def is_late(error: Exception) -> bool:
-    """Whether an error says that a time limit is over. Before Python 3.10 a socket has a class of its own for it."""
-    import socket
-
-    return isinstance(error, (TimeoutError, socket.timeout))
-
-
-def why_of(error: Exception) -> str:
-    """An error of the operating system in a few words, for the common ones in English."""
-    if is_late(error):
-        return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, ConnectionResetError):
-        return "connection reset"
-    return runtime.clean(getattr(error, "strerror", None) or error, 100)
+    """A TCP connection within `limit` seconds in all."""
+    runtime.doing(f"connecting to {host} port {port}")
+    try:
+        return runtime.connect(host, port, time.monotonic() + limit)
+    except runtime.NoConnection as error:
+        if not error.unresolved:
+            raise Unreachable(f"no connection to {host} port {port}: {error}", error.late) from None
+        how = "was not resolved in time" if error.late else "cannot be resolved"
+        raise Unreachable(f"the name {host} {how}: {error}", error.late) from None
 
 
 def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
@@ -821,7 +778,10 @@ def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
     import ssl
 
     runtime.doing(f"agreeing on TLS with {host}")
-    context = ssl.create_default_context()
+    try:
+        context = ssl.create_default_context()
+    except OSError as error:  # the environment names a file for certificates or keys that cannot be opened
+        raise runtime.Problem(f"TLS cannot be set up: {runtime.why_of(error)}; see SSL_CERT_FILE, SSLKEYLOGFILE") from None
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -835,23 +795,39 @@ def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
         why = reasons.get(error.verify_code, runtime.clean(error.verify_message, 100))
         raise Unreachable(f"the TLS certificate of {host} is not accepted: {why}; --insecure would not verify it") from None
     except ssl.SSLError as error:
-        if is_late(error):  # before Python 3.10 both
+        if runtime.is_late(error):  # before Python 3.10 both
             raise Unreachable(f"no TLS connection to {host}: no answer in time", late=True) from None
         why = runtime.clean(error.reason or error, 80)
         raise Unreachable(f"no TLS connection to {host}: {why}; check whether the port speaks HTTPS") from None
     except OSError as error:
-        raise Unreachable(f"no TLS connection to {host}: {why_of(error)}", is_late(error)) from None
+        raise Unreachable(f"no TLS connection to {host}: {runtime.why_of(error)}", runtime.is_late(error)) from None
 
 
-class Wire:
-    """An open connection to read from; every wait on it ends when the time of the whole check does."""
+def load_http(tls: bool) -> None:
+    """Load http.client. Without HTTPS it need not load ssl, which costs a fifth of a run: None in sys.modules stands
+    for a module that cannot be imported, and http.client does without (importlib's documentation)."""
+    spared = not tls and "ssl" not in sys.modules
+    if spared:
+        sys.modules["ssl"] = None  # type: ignore[assignment]
+    try:
+        import http.client  # noqa: F401
+    finally:
+        if spared:
+            del sys.modules["ssl"]
+
+
+class Wire(io.RawIOBase):
+    """An open connection as http.client wants a socket; every wait on it ends when the time of the whole check does.
+
+    A time limit of the socket alone would start anew with each byte of a server that drips.
+    """
 
     def __init__(self, opened: socket.socket, url: str) -> None:
         self._socket, self._url = opened, url
-        self._unread = b""
         self.received = 0
+        self.ended = False
 
-    def send(self, data: bytes) -> None:
+    def sendall(self, data: bytes) -> None:
         """Send all of `data`."""
         self._socket.settimeout(runtime.remaining())
         try:
@@ -859,79 +835,70 @@ class Wire:
         except OSError as error:
             raise self._broken(error) from None
 
-    def piece(self, most: int = 65536) -> bytes:
-        """The next bytes, at most `most` of them; b"" once the server has closed the connection."""
-        if not self._unread:
-            self._unread = self._receive()
-        taken, self._unread = self._unread[:most], self._unread[most:]
-        return taken
+    def makefile(self, mode: str) -> BinaryIO:
+        """What http.client reads from."""
+        return io.BufferedReader(self)
 
-    def line(self) -> bytes:
-        """The next line without its end; Unreachable when it is longer than any head has lines, or never ends."""
-        while b"\n" not in self._unread:
-            more = self._receive()
-            if not more or len(self._unread) > MAX_HEAD:
-                cut = "closed the connection in mid-answer" if self.received else "closed the connection without an answer"
-                raise Unreachable(f"{self._url} {'sent a line without end' if more else cut}")
-            self._unread += more
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line.rstrip(b"\r")
+    def readable(self) -> bool:
+        """It is."""
+        return True
 
-    def _receive(self) -> bytes:
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes; 0 once the server has closed the connection."""
         left = runtime.remaining()
         self._socket.settimeout(left)
         try:
-            if left <= 0.01:  # a server that sends a byte now and then must not outlive the limit
+            if left <= 0.01:
                 raise TimeoutError
-            data = self._socket.recv(65536)
+            count = self._socket.recv_into(buffer)
         except OSError as error:
             raise self._broken(error) from None
-        self.received += len(data)
-        return data
+        self.received += count
+        self.ended = not count
+        return count
 
     def _broken(self, error: OSError) -> Unreachable:
-        if not is_late(error):
-            return Unreachable(f"{self._url} broke off after {self.received} bytes: {why_of(error)}")
+        if not runtime.is_late(error):
+            return Unreachable(f"{self._url} broke off after {self.received} bytes: {runtime.why_of(error)}")
         if self.received:
             return Unreachable(f"{self._url} answers too slowly: {self.received} bytes when the time was over", late=True)
         return Unreachable(f"{self._url} accepted the connection and did not answer in time", late=True)
 
     def close(self) -> None:
+        """Nothing: http.client closes what it thinks a socket before it reads from its file. See end()."""
+
+    def end(self) -> None:
         """End the connection."""
         self._socket.close()
 
 
 class Answer:
-    """The head of an HTTP/1 answer and the body that follows it on the wire (RFC 9112)."""
+    """An HTTP answer: its head, and the body that follows on the wire."""
 
-    def __init__(self, wire: Wire, url: str) -> None:
+    def __init__(self, connection: http.client.HTTPConnection, wire: Wire, url: str) -> None:
+        import http.client as protocol
+
         self.url, self._wire = url, wire
-        self.status = 100
-        while 100 <= self.status < 200:  # interim answers
-            self.status, self._headers = self._head()
+        try:
+            self._response = connection.getresponse()
+        except protocol.RemoteDisconnected:
+            raise Unreachable(f"{url} closed the connection without an answer") from None
+        except protocol.LineTooLong:
+            raise Unreachable(f"{url} sent a line without end") from None
+        except (protocol.BadStatusLine, protocol.UnknownProtocol):
+            raise Unreachable(f"{url} does not answer in HTTP: check -p, and -S for HTTPS") from None
+        except protocol.HTTPException:  # more than 100 headers
+            raise Unreachable(f"{url} sends headers without end") from None
+        if wire.ended:
+            raise Unreachable(f"{url} closed the connection in mid-answer")
+        self.status = self._response.status
         self._first: bytes | None = None
         self._page: str | None = None
         self._rest = self._body()
 
-    def _head(self) -> tuple[int, list[tuple[str, str]]]:
-        status = re.match(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: |$)", self._wire.line())
-        if not status:
-            raise Unreachable(f"{self.url} does not answer in HTTP: check -p, and -S for HTTPS")
-        headers: list[tuple[str, str]] = []
-        size = 0
-        while True:
-            line = self._wire.line().decode("latin-1")
-            size += len(line) + 2
-            if size > MAX_HEAD:
-                raise Unreachable(f"{self.url} sends headers without end")
-            if not line:
-                return int(status[1]), headers
-            name, _, value = line.partition(":")
-            headers.append((name.strip().lower(), value.strip()))
-
     def headers(self, name: str) -> list[str]:
-        """The values of every header of this name (given in lower case)."""
-        return [value for known, value in self._headers if known == name]
+        """The values of every header of this name."""
+        return [str(value) for value in self._response.headers.get_all(name, [])]
 
     def header(self, name: str) -> str:
         """The first header of this name, "" where there is none."""
@@ -963,11 +930,16 @@ class Answer:
 
     def is_page(self) -> bool:
         """Whether the body is an HTML page and not a report."""
+        if self._page is not None:
+            return True
         page = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
-        return self._page is not None or "html" in self.header("content-type").lower() or bool(page.match(self.beginning()))
+        named = "html" in self.header("content-type").lower() and not self.beginning().startswith(b"PK\x03\x04")
+        return named or bool(page.match(self.beginning()))
 
     def refusal(self) -> str:
         """Why a page shows nothing, "" for a page that says no reason and for a report."""
+        if "toomanyusers" in self.url.lower():
+            return "licenses"
         return refusal_on(self.text()) if self.is_page() else ""
 
     def _body(self) -> Iterator[bytes]:
@@ -975,39 +947,22 @@ class Answer:
         if encoding not in ("", "identity"):
             raise runtime.Problem(f"{self.url} sends a body encoded as {runtime.clean(encoding, 40)}, which was not asked for")
         lengths = set(self.headers("content-length"))
-        if "chunked" in self.header("transfer-encoding").lower():
-            yield from self._chunks()
-        elif len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,15}", length) for length in lengths):
+        if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,15}", length) for length in lengths):
             raise Unreachable(f"{self.url} announces a length that is no number")
-        elif lengths:
-            yield from self._exactly(int(lengths.pop()))
-        else:
-            while piece := self._wire.piece():
+        yield from self._whole(int(lengths.pop()) if lengths and not self._response.chunked else None)
+
+    def _whole(self, size: int | None) -> Iterator[bytes]:
+        import http.client as protocol
+
+        got = 0
+        try:
+            while piece := self._response.read1(65536):
+                got += len(piece)
                 yield piece
-
-    def _chunks(self) -> Iterator[bytes]:
-        while True:
-            size = re.fullmatch(rb"\s*([0-9A-Fa-f]{1,12})\s*(?:;.*)?", self._wire.line())
-            if not size:
-                raise Unreachable(f"{self.url} sends a broken body (chunk size)")
-            if not int(size[1], 16):
-                break
-            yield from self._exactly(int(size[1], 16))
-            if self._wire.line():
-                raise Unreachable(f"{self.url} sends a broken body (chunk end)")
-        for _ in range(100):  # trailers
-            if not self._wire.line():
-                return
-        raise Unreachable(f"{self.url} sends headers without end")
-
-    def _exactly(self, size: int) -> Iterator[bytes]:
-        missing = size
-        while missing:
-            piece = self._wire.piece(min(missing, 65536))
-            if not piece:
-                raise Unreachable(f"{self.url} closed the connection in mid-answer: {size - missing} of {size} bytes")
-            missing -= len(piece)
-            yield piece
+        except protocol.HTTPException:
+            raise Unreachable(f"{self.url} closed the connection in mid-answer or sent a broken chunk") from None
+        if size is not None and got < size:  # http.client says nothing of it
+            raise Unreachable(f"{self.url} closed the connection in mid-answer: {got} of {size} bytes")
 
 
 class Login(NamedTuple):
@@ -1085,29 +1040,34 @@ class Server:
 
     def _exchange(self, method: str, path: str, form: bytes) -> Answer:
         if self._wire:
-            self._wire.close()
+            self._wire.end()
         opened = connect(self.host, self.port, runtime.remaining())
         if self.tls:
             opened = secured(opened, self.host, self.insecure)
         url = f"{self.url}{runtime.clean(path, 100)}"
         runtime.doing(f"waiting for {url}")
         self._wire = Wire(opened, url)
-        self._wire.send(self._request(method, path, form))
-        answer = Answer(self._wire, url)
+        answer = Answer(self._ask(self._wire, method, path, form), self._wire, url)
         self._keep_cookies(answer)
         runtime.doing(f"reading {url}")
         return answer
 
-    def _request(self, method: str, path: str, form: bytes) -> bytes:
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.authority}", f"User-Agent: check_kodeks_xml/{runtime.__version__}",
-                 "Accept: */*", "Accept-Encoding: identity", "Connection: close"]  # fmt: skip
+    def _ask(self, wire: Wire, method: str, path: str, form: bytes) -> http.client.HTTPConnection:
+        load_http(self.tls)
+        import http.client as protocol
+
+        headers = {"Host": self.authority, "User-Agent": f"check_kodeks_xml/{runtime.__version__}", "Accept": "*/*",
+                   "Accept-Encoding": "identity", "Connection": "close"}  # fmt: skip
         if self._cookies:
-            lines.append("Cookie: " + "; ".join(f"{name}={value}" for name, value in self._cookies.items()))
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         if self.login:
-            lines.append(f"Authorization: {self.login.basic()}")
+            headers["Authorization"] = self.login.basic()
         if method == "POST":
-            lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}"]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + form
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        connection = protocol.HTTPConnection(self.host, self.port)
+        connection.sock = wire
+        connection.request(method, path, form if method == "POST" else None, headers)
+        return connection
 
     def _keep_cookies(self, answer: Answer) -> None:
         for header in answer.headers("set-cookie"):
@@ -1574,7 +1534,7 @@ def held_in_memory(blocks: Iterable[bytes], name: str, max_size: int) -> BinaryI
     import io
 
     held = io.BytesIO()
-    limit = max(max_size // 64, 1 << 20)
+    limit = max(max_size // 80, 1 << 20)
     for block in blocks:
         held.write(block)
         if held.tell() > limit:
@@ -1609,7 +1569,7 @@ def read_stored_report(path: str, wanted: Wanted) -> Reading:
         descriptor = 0 if path == "-" else os.open(path, flags)
         status = os.fstat(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise runtime.Problem(f"{shown} cannot be read: {why_of(error)}") from None
+        raise runtime.Problem(f"{shown} cannot be read: {runtime.why_of(error)}") from None
     regular = stat.S_ISREG(status.st_mode)
     if not regular and (path != "-" or stat.S_ISDIR(status.st_mode)):
         raise runtime.Problem(f"{shown} is not a regular file")
@@ -1623,7 +1583,7 @@ def pieces_of(file: BinaryIO, shown: str) -> Iterator[bytes]:
         try:
             piece = file.read(BLOCK)
         except OSError as error:
-            raise runtime.Problem(f"{shown} cannot be read: {why_of(error)}") from None
+            raise runtime.Problem(f"{shown} cannot be read: {runtime.why_of(error)}") from None
         if piece:
             yield piece
         elif piece is None:  # standard input that does not wait, and has nothing yet

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from lab.run_check import CHECKS, ROOT, command, run_check, run_process
+from lab.run_check import CHECKS, PUNCTUAL, ROOT, command, run_check, run_process
 
 SERVICES = {"senselock": "SENSELOCK", "kodeks_xml": "KODEKS_XML", "usb_redirector": "USB_REDIRECTOR"}
 # A run of each check that waits for nothing and needs nothing of this machine but itself.
@@ -137,7 +137,7 @@ def test_broken_nagiosplugin_is_a_sentence(check: str, tmp_path: Path) -> None:
 def test_the_deadline_holds_whatever_hangs(check: str, wait: str, why: str, tmp_path: Path) -> None:
     outcome = run_check(check, "-t", "0.7:critical", env=libraries(tmp_path, "nagiosplugin", wait))
     assert (outcome.code, outcome.text) == (2, f"{SERVICES[check]} CRITICAL - timed out after 0.7 s while starting\n"), why
-    assert outcome.seconds < 0.7 + 0.5
+    assert outcome.seconds < 0.7 + PUNCTUAL
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from lab import reports
 from lab.certificates import write_authority
 from lab.faults import Certificate, Fault, PortState
 from lab.kodeks_server import PASSWORD, USER, KodeksServer, Kodweb, LicenseManager, Licenses, Refusal
-from lab.run_check import Outcome, command, run_check, run_process
+from lab.run_check import PUNCTUAL, Outcome, command, run_check, run_process
 
 CHECK_KEY = "check where the key is plugged in and its forwarder first"
 NOT_FOUND = f'server reports: Device "SenseLock" not found: the server does not see its key; {CHECK_KEY}'
@@ -252,9 +252,9 @@ FAULTS = {
     Fault.DRIP_HEADERS: ("answers too slowly: {bytes} bytes when the time was over", ""),
     Fault.DRIP_BODY: ("answers too slowly: {bytes} bytes when the time was over", ""),
     Fault.LENGTH_TOO_LONG: ("closed the connection in mid-answer: {bytes} of {bytes} bytes", ""),
-    Fault.CUT_CHUNK: ("closed the connection in mid-answer: 100 of 65536 bytes", ""),
-    Fault.BAD_CHUNK: ("sends a broken body (chunk size)", ""),
-    Fault.NO_LAST_CHUNK: ("closed the connection in mid-answer", ""),
+    Fault.CUT_CHUNK: ("closed the connection in mid-answer or sent a broken chunk", ""),
+    Fault.BAD_CHUNK: ("closed the connection in mid-answer or sent a broken chunk", ""),
+    Fault.NO_LAST_CHUNK: ("closed the connection in mid-answer or sent a broken chunk", ""),
     Fault.HUGE_HEADER: ("sent a line without end", ""),
     Fault.SERVER_ERROR: ("fails with HTTP 500: something answers, the Kodeks server does not", ""),
 }
@@ -279,7 +279,7 @@ def test_faults(fault: Fault, source: str) -> None:
     pattern = re.escape(f"WARNING - {expected}").replace(re.escape("{bytes}"), "[0-9]+")
     assert re.fullmatch(pattern, said), said
     assert outcome.code == 1
-    assert outcome.seconds < 1.2 + 0.5
+    assert outcome.seconds < 1.2 + PUNCTUAL
 
 
 @pytest.mark.parametrize("source", ["page", "xml"])
@@ -316,7 +316,7 @@ def test_a_late_answer_has_the_state_of_its_option(fault: Fault) -> None:
         for options, code in (((), 3), (("--unreachable", "warning"), 1), (("-t", "0.7:critical", "--unreachable", "warning"), 2)):
             outcome = ask(server, "--source", "page", "-t", "0.7", *options)
             assert outcome.code == code
-            assert outcome.seconds < 0.7 + 0.5
+            assert outcome.seconds < 0.7 + PUNCTUAL
 
 
 PORTS = [
@@ -330,7 +330,7 @@ def test_ports(port: PortState, line: str) -> None:
     with KodeksServer(port=port) as server:
         outcome = ask(server, "--source", "page", "--unreachable", "critical", *SHORT)
     assert (outcome.code, line_of(outcome)) == (2, "CRITICAL - " + line.format(port=server.port))
-    assert outcome.seconds < 1.2 + 0.5
+    assert outcome.seconds < 1.2 + PUNCTUAL
 
 
 def test_a_name_that_does_not_exist() -> None:
@@ -346,7 +346,7 @@ def test_a_name_server_that_never_answers(tmp_path: Path) -> None:
     outcome = run_check("kodeks_xml", "-H", "kodeks.example", "--unreachable", "1", "-t", "0.7", env=env)
     assert (outcome.code, line_of(outcome)) == (
         1, "WARNING - the name kodeks.example was not resolved in time: the name server does not answer")  # fmt: skip
-    assert outcome.seconds < 0.7 + 0.5
+    assert outcome.seconds < 0.7 + PUNCTUAL
 
 
 def test_ipv6_and_proxies() -> None:
@@ -397,7 +397,7 @@ def test_a_slow_server_behind_tls(fault: Fault) -> None:
     expected = "no TLS connection to 127.0.0.1: no answer in time" if fault is Fault.SILENT else "answers too slowly"
     assert outcome.code == 3
     assert expected in outcome.line
-    assert outcome.seconds < 1.2 + 0.5
+    assert outcome.seconds < 1.2 + PUNCTUAL
 
 
 # --- The license manager ----------------------------------------------------------------------------------------------
@@ -747,27 +747,6 @@ def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
         file.write(GOOD_REPORT)
     outcome = run_check("kodeks_xml", "--file", os.fsdecode(path))
     assert outcome.code == 0
-
-
-MODULES = {
-    # what a run has no use for must not be imported
-    "page": {"ssl", "zipfile", "http", "email", "urllib", "pyexpat", "datetime", "dataclasses", "xml", "ipaddress"},
-    "zip": {"ssl", "http", "email", "dataclasses", "xml"},
-    "xml": {"ssl", "zipfile", "http", "email", "urllib", "dataclasses", "xml", "ipaddress", "html"},
-}
-
-
-@pytest.mark.parametrize("source", MODULES)
-def test_no_run_imports_what_it_does_not_need(source: str, kodeks: KodeksServer, tmp_path: Path) -> None:
-    kodeks.set(binding=reports.WORKS)
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nusual = os._exit\n"
-        f"def listing(code):\n    open({str(tmp_path / 'modules')!r}, 'w').write('\\n'.join(sys.modules))\n    usual(code)\nos._exit = listing\n"
-    )
-    assert ask(kodeks, "--source", source, env={**ENV, "PYTHONPATH": str(tmp_path)}).code == 0
-    loaded = set((tmp_path / "modules").read_text().split())
-    by_nagiosplugin = set(run_process([command("x")[0], "-c", "import sys, argparse, nagiosplugin; print('\\n'.join(sys.modules))"]).text.split())
-    assert sorted((loaded - by_nagiosplugin) & MODULES[source]) == []
 
 
 def test_memory_does_not_grow_with_the_report(tmp_path: Path) -> None:

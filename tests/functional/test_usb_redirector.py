@@ -20,7 +20,7 @@ from lab.forwarder_tools import (
     talking_port,
     unreachable_port,
 )
-from lab.run_check import Outcome, command, run_check, run_process
+from lab.run_check import PUNCTUAL, Outcome, command, run_check, run_process
 from lab.usb_bus import UsbBus
 from lab.usbip_server import SenseLockKey, UsbIpServer
 
@@ -184,7 +184,7 @@ def test_list_command(make: Callable[[ForwarderTools], Path], state: int, text: 
         line = re.sub(r"within 1\.\d+ s", "within 1.# s", line)
         assert (code, line) == expect(state, text.replace("{tool}", shown(tool)))
         assert tools.survivors() == []
-        assert outcome.seconds < 1.8 + 0.5
+        assert outcome.seconds < 1.8 + PUNCTUAL
 
 
 def shown(tool: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import nagiosplugin
 import plugin_runtime as runtime
 import pytest
+from lab.run_check import PUNCTUAL
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_run_command_is_on_time(script: str, seconds: float, failure: str, monke
     started = time.monotonic()
     output = shell(script, limit=seconds)
     assert (output.stdout, output.failure) == (b"begun\n", failure)
-    assert time.monotonic() - started < seconds + 0.4
+    assert time.monotonic() - started < seconds + PUNCTUAL
 
 
 def test_a_grandchild_does_not_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
