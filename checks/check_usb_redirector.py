@@ -624,7 +624,10 @@ def read_devlist(read: Callable[[int], bytes]) -> Reading:
 
 def judge_systemd(name: str, text: str) -> Finding:
     """`systemctl show` of one unit (its manual page: LoadState, ActiveState, SubState, Result, FreezerState)."""
-    values = dict(line.split("=", 1) for line in text.split("\n") if "=" in line)
+    lines = {line for line in text.split("\n") if "=" in line}
+    values = dict(line.split("=", 1) for line in lines)
+    if len(values) < len(lines):
+        return Finding(UNKNOWN, f"systemd contradicts itself about service {name}: {runtime.clean(', '.join(sorted(lines)), 160)}")
     load, active, sub = (values.get(key, "") for key in ("LoadState", "ActiveState", "SubState"))
     shown = runtime.clean(", ".join(filter(None, (active, sub, values.get("Result", "").replace("success", "")))), 80)
     if not load or not active:

@@ -716,6 +716,8 @@ def unit(**values: str) -> str:
         ("", UNKNOWN, "systemd does not tell the state of service u: no output at all"),
         ("LoadState=loaded\n", UNKNOWN, "systemd does not tell the state of service u: LoadState=loaded"),
         ("garbage", UNKNOWN, "systemd does not tell the state of service u: garbage"),
+        ("LoadState=loaded\nActiveState=failed\nActiveState=active\nSubState=running\n", UNKNOWN,
+         "systemd contradicts itself about service u: ActiveState=active, ActiveState=failed, LoadState=loaded, SubState=running"),
     ],
 )  # fmt: skip
 def test_systemd(text: str, state: int, sentence: str) -> None:
