@@ -627,7 +627,8 @@ def judge_systemd(name: str, text: str) -> Finding:
     lines = {line for line in text.split("\n") if "=" in line}
     values = dict(line.split("=", 1) for line in lines)
     if len(values) < len(lines):
-        return Finding(UNKNOWN, f"systemd contradicts itself about service {name}: {runtime.clean(', '.join(sorted(lines)), 160)}")
+        shown = runtime.clean(", ".join(sorted(lines)), 160)
+        return Finding(UNKNOWN, f"systemd contradicts itself about service {name}: {shown}")
     load, active, sub = (values.get(key, "") for key in ("LoadState", "ActiveState", "SubState"))
     shown = runtime.clean(", ".join(filter(None, (active, sub, values.get("Result", "").replace("success", "")))), 80)
     if not load or not active:
