@@ -631,7 +631,7 @@ def judge_systemd(name: str, text: str) -> Finding:
         return Finding(UNKNOWN, f"systemd contradicts itself about service {name}: {shown}")
     load, active, sub = (values.get(key, "") for key in ("LoadState", "ActiveState", "SubState"))
     shown = runtime.clean(", ".join(filter(None, (active, sub, values.get("Result", "").replace("success", "")))), 80)
-    if not load or not active:
+    if not (load and active and sub):
         return Finding(UNKNOWN, f"systemd does not tell the state of service {name}: {runtime.clean(first_line(text), 120)}")
     if load == "not-found":
         return Finding(UNKNOWN, f"there is no service {name} on this machine: check --service")
@@ -900,7 +900,8 @@ def collect(request: Request) -> Facts:
     """Look at everything that was asked for."""
     facts = Facts()
     waiting = Waiting(bool(request.command) + bool(request.host) + len(request.services))
-    for step in (look_at_list, look_at_usbip, ask_port, look_for_processes, ask_services, watch_log):
+    # The processes first: that costs nothing, and a frozen daemon must be named although its tool uses up all the time.
+    for step in (look_for_processes, look_at_list, look_at_usbip, ask_port, ask_services, watch_log):
         try:
             step(request, facts, waiting)
         except runtime.Problem as problem:
@@ -920,7 +921,8 @@ def look_at_list(request: Request, facts: Facts, waiting: Waiting) -> None:
         output = runtime.run_command(request.command, waiting.share(), LIST_BYTES)
         if output.failure:
             hint = "; install it here, or name it with --list-command" if output.failure == "does not exist" else ""
-            hint = "; if its daemon is frozen, --process tells" if output.failure.startswith("did not end") else hint
+            if output.failure.startswith("did not end") and not request.processes:
+                hint = "; if its daemon is frozen, --process tells"
             raise runtime.Problem(f"{where} {output.failure}{hint}")
         facts.answered(started)
         code = output.code or 0
