@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import yaml
 from lab import zabbix_template
+from lab.run_check import ROOT
 from lab.zabbix_lab import run_javascript
-from lab.zabbix_machine import EXAMPLE_INI, ROOT, TEMPLATES, USER_PARAMETERS, user_parameters
+from lab.zabbix_machine import EXAMPLE_INI, TEMPLATES, USER_PARAMETERS, user_parameters
 
 RUNBOOKS = ROOT / "templates/runbooks"
 WINDOWS_PARAMETERS = TEMPLATES / "userparameter_kodeks_windows.conf"
