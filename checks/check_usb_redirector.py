@@ -1232,9 +1232,10 @@ def unread(request: Request, old: LogMemory | None, now: float) -> tuple[bytes, 
 
 def continues(log: BinaryIO, status: os.stat_result, old: LogMemory) -> bool:
     """Whether an open file is the log that was read up to old.offset."""
+    if status.st_size < old.offset:  # asked first: no file can be read at the offset that a broken state file may name
+        return False
     log.seek(old.offset - len(old.mark))
-    same = log.read(len(old.mark)) == old.mark if old.mark else status.st_ino == old.inode
-    return same and status.st_size >= old.offset
+    return log.read(len(old.mark)) == old.mark if old.mark else status.st_ino == old.inode
 
 
 def rest_of_rotated(path: str, old: LogMemory) -> bytes:

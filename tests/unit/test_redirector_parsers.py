@@ -718,6 +718,8 @@ def unit(**values: str) -> str:
         ("garbage", UNKNOWN, "systemd does not tell the state of service u: garbage"),
         ("LoadState=loaded\nActiveState=failed\nActiveState=active\nSubState=running\n", UNKNOWN,
          "systemd contradicts itself about service u: ActiveState=active, ActiveState=failed, LoadState=loaded, SubState=running"),
+        ("LoadState=loaded\nActiveState=active\n", UNKNOWN,
+         "systemd does not tell the state of service u: LoadState=loaded"),
     ],
 )  # fmt: skip
 def test_systemd(text: str, state: int, sentence: str) -> None:
