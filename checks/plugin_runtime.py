@@ -105,7 +105,8 @@ def _spellings(text: str) -> set[str]:
         except UnicodeError:
             continue
         found.add(data.decode("latin-1"))  # a header, or a page whose encoding was guessed wrong
-        for kept in (b"", b"-._~", bytes(range(0x21, 0x25)) + bytes(range(0x26, 0x7F))):
+        # What stays as it is: nothing, what RFC 3986 never needs to escape, what it allows in a query, all but the sign.
+        for kept in (b"", b"-._~", b"-._~:@/?!$&'()*,;=", bytes(range(0x21, 0x25)) + bytes(range(0x26, 0x7F))):
             for form in ("%{:02X}", "%{:02x}"):
                 percent = "".join(chr(byte) if byte in kept or bytes([byte]).isalnum() else form.format(byte) for byte in data)
                 found |= {percent, percent.replace("%20", "+")}

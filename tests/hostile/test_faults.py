@@ -1,0 +1,592 @@
+"""A broken world, row by row: each fault is real, and each row says the state and the sentence byte for byte.
+
+Only the time that a run took is not compared (`time=T`). What tests/functional tries already does not stand here again:
+there are the server's answers (silent, dripping, endless, cut, reset, 401 to 503, login pages, certificates, IPv6,
+proxies), the usual ZIP files, libusb's absence, the list tools and the rotation of logs.
+
+Every run also keeps the contract (Outcome.breaches) and ends within its limit plus half a second. Half a second is for
+a machine with a free processor; on a busy one it grows with the load that the kernel reports for each processor, eight
+times at most. KODEKS_HOSTILE=big runs the long forms: every percent of a 20 MB report and 200 checks at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import reports
+from lab.faults import Certificate, Connection, Fault, Port, PortState
+from lab.forwarder_tools import ForwarderTools, forwarder_daemon, sample
+from lab.kodeks_server import PASSWORD, USER, KodeksServer
+from lab.run_check import CHECKS, Outcome, command, run_check, run_process
+from lab.usb_bus import UsbBus
+
+BIG = os.environ.get("KODEKS_HOSTILE") == "big"
+SERVICES = {"senselock": "SENSELOCK", "kodeks_xml": "KODEKS_XML", "usb_redirector": "USB_REDIRECTOR"}
+CHECK_KEY = "check where the key is plugged in and its forwarder first"
+PAGE = "/admin/lic"
+GOOD = "<BR>Привязка: SenseLock ключ - [работает]<BR>".encode()
+WORKS_ON_PAGE = "OK - SenseLock key works (binding of /admin/lic) | time=T working=1"
+
+
+def overrun_allowed() -> float:
+    """Seconds by which a run may exceed its limit on this machine, see above."""
+    return 0.5 * min(8.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
+def tried(check: str, *arguments: str, limit: float = 10, around: Iterable[str] = (), **more: Any) -> tuple[int, str]:
+    """Run a check with -t `limit` behind the command prefix `around`: exit code, and first line without the service."""
+    outcome = run_process([*around, *command(check, *arguments, "-t", str(limit))], **more)
+    return judged(check, outcome, limit)
+
+
+def judged(check: str, outcome: Outcome, limit: float) -> tuple[int, str]:
+    """What an outcome says, once it has kept the contract and its limit."""
+    assert outcome.breaches() == []
+    assert outcome.seconds < limit + overrun_allowed(), f"{outcome.seconds:.2f} s: {outcome.text}"
+    line = re.sub(r"\btime=[0-9.]+s", "time=T", outcome.line)
+    assert line.startswith(f"{SERVICES[check]} ")
+    return outcome.code, line[len(SERVICES[check]) + 1 :]
+
+
+def limited(**limits: int) -> list[str]:
+    """A command prefix that sets resource limits, `limited(nofile=8)`."""
+    return ["prlimit", *(f"--{name}={value}" for name, value in limits.items())]
+
+
+# --- Servers ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def server_that(answer: bytes | Callable[[Connection], None]) -> Iterator[int]:
+    """A port that reads a request and then answers in its own way."""
+
+    def serve(connection: Connection) -> None:
+        connection.socket.recv(65536)
+        if callable(answer):
+            answer(connection)
+        else:
+            connection.send(answer)
+
+    port = Port(serve)
+    port.become(PortState.OPEN)
+    try:
+        yield port.number
+    finally:
+        port.shut()
+
+
+def page(body: bytes, *headers: str) -> bytes:
+    """An answer with a page that ends with its connection."""
+    return "\r\n".join(["HTTP/1.1 200 OK", "Server: WWW-Kodeks/6.4", *headers, "", ""]).encode() + body
+
+
+def interim_without_end(connection: Connection) -> None:
+    while True:
+        connection.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 500)
+
+
+def line_without_end(connection: Connection) -> None:
+    while True:
+        connection.send(b"x" * 65536)
+
+
+def trailers_without_end(connection: Connection) -> None:
+    connection.send(page(b"%x\r\n" % len(GOOD) + GOOD + b"\r\n0\r\n", "Transfer-Encoding: chunked"))
+    while True:
+        connection.send(b"a: b\r\n" * 5000)
+
+
+def chunks_of_one_byte(body: bytes) -> bytes:
+    return b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+
+
+def handshake_by_the_byte(connection: Connection) -> None:
+    connection.send(b"\x16\x03\x03\x10\x00\x02")
+    while True:
+        connection.send(b"\0")
+        connection.pause(0.05)
+
+
+ANSWERS: list[tuple[str, bytes | Callable[[Connection], None], tuple[str, ...], float, int, str]] = [
+    # id, answer, arguments, limit, exit code, line
+    ("interim answers without end", interim_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over"),
+    ("chunks of one byte", page(chunks_of_one_byte(GOOD + b" " * 50_000), "Transfer-Encoding: chunked"), (), 10, 0, WORKS_ON_PAGE),
+    ("a page of less-than signs", page(b"<" * 400_000 + GOOD), (), 10, 0, WORKS_ON_PAGE),
+    ("a page of zero bytes", page(b"\0" * 5000 + GOOD + b"\0"), (), 10, 0, WORKS_ON_PAGE),
+    ("a line of a gigabyte", line_without_end, (), 10, 3, "UNKNOWN - {url}/admin/lic sent a line without end"),
+    ("headers without end", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000, (), 10, 3, "UNKNOWN - {url}/admin/lic sends headers without end"),
+    ("two lengths", page(GOOD, "Content-Length: 5", "Content-Length: 9"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number"),
+    ("negative length", page(GOOD, "Content-Length: -1"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number"),
+    ("negative chunk", page(b"-5\r\n" + GOOD, "Transfer-Encoding: chunked"), (), 10, 3, "UNKNOWN - {url}/admin/lic closed the connection in mid-answer or sent a broken chunk"),
+    ("trailers without end", trailers_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over"),
+    ("HTTP/2", b"HTTP/2 200\r\n\r\n" + GOOD, (), 10, 3, "UNKNOWN - {url}/admin/lic does not answer in HTTP: check -p, and -S for HTTPS"),
+    ("a TLS handshake by the byte", handshake_by_the_byte, ("-S", "--insecure"), 1.2, 3, "UNKNOWN - no TLS connection to 127.0.0.1: no answer in time"),
+    ("TLS that is none", b"\x15\x03\x03\x00\x02\x02\x28", ("-S",), 10, 3,
+     "UNKNOWN - no TLS connection to 127.0.0.1: SSLV3_ALERT_HANDSHAKE_FAILURE; check whether the port speaks HTTPS"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "arguments", "limit", "code", "line"), [pytest.param(*row[1:], id=row[0]) for row in ANSWERS])
+def test_answers(answer: Any, arguments: tuple[str, ...], limit: float, code: int, line: str) -> None:
+    with server_that(answer) as port:
+        state, said = tried("kodeks_xml", "-H", "127.0.0.1", "-p", str(port), "--source", "page", *arguments, limit=limit)
+        said = re.sub(r"[0-9]+ bytes", "# bytes", said)
+        assert (state, said) == (code, line.format(url=f"http://127.0.0.1:{port}"))
+
+
+def test_one_byte_a_second() -> None:
+    with KodeksServer(faults={PAGE: Fault.DRIP_BODY}, pace=1.0, report_needs_login=False) as server:
+        state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", limit=2.3, env={"KODEKS_PASSWORD": PASSWORD})
+    assert re.fullmatch(rf"UNKNOWN - {server.url}/admin/lic answers too slowly: [0-9]+ bytes when the time was over", said)
+    assert state == 3
+
+
+@pytest.mark.parametrize("certificate", [Certificate.WRONG_NAME, Certificate.SELF_SIGNED], ids=lambda kind: kind.value)
+def test_insecure_is_a_choice(certificate: Certificate) -> None:
+    with KodeksServer(certificate=certificate) as server:
+        there = ("-H", server.host, "-p", str(server.port), "-S", "-l", USER, "--source", "page")
+        refused = tried("kodeks_xml", *there, env={"KODEKS_PASSWORD": PASSWORD})
+        assert refused[0] == 3 and "--insecure would not verify it" in refused[1]
+        assert server.requests == [], "nothing is sent to a server that is not the right one"
+        assert tried("kodeks_xml", *there, "--insecure", env={"KODEKS_PASSWORD": PASSWORD}) == (0, WORKS_ON_PAGE)
+
+
+def test_files_that_the_environment_names_for_tls(tmp_path: Path) -> None:
+    """Authorities that are not there trust nobody; the keys of a connection that carries a password are written nowhere."""
+    keys = tmp_path / "keys"
+    with KodeksServer(certificate=Certificate.TRUSTED) as server:
+        there = ("-H", server.host, "-p", str(server.port), "-S", "-l", USER, "--source", "page")
+        env = {"SSL_CERT_FILE": "/nonexistent/authorities", "SSLKEYLOGFILE": str(keys), "KODEKS_PASSWORD": PASSWORD}
+        assert tried("kodeks_xml", *there, env=env) == (
+            3, "UNKNOWN - the TLS certificate of 127.0.0.1 is not accepted: its authority is not known here; --insecure would not verify it")  # fmt: skip
+        assert tried("kodeks_xml", *there, "--insecure", env=env) == (0, WORKS_ON_PAGE)
+    assert not keys.exists()
+
+
+REDIRECTS = [
+    # id, Location, line; {url} is the server, {there} another one
+    ("user and password in it", "http://smartlogin:{password}@{there}/", "{url}{page} redirects to http://smartlogin:***@{there}: not followed"),
+    ("the same host behind a user", "http://{here}@{there}/", "{url}{page} redirects to http://{here}@{there}: not followed"),
+    ("another host as the path", "//{there}/", "{url}{page} redirects to http://{there}: not followed"),
+    ("a backslash", "http://{here}\\@{there}/", "HTTP 404 from {url}/\\@{there}/: is this a Kodeks server?"),
+    ("another scheme", "HTTPS://{here}/", "{url}{page} redirects to https://{here}: not followed"),
+    ("a script", "javascript:alert(1)", "{url}{page} redirects to javascript:alert(1): not followed"),
+    ("a file", "file:///etc/passwd", "{url}{page} redirects to file:///etc/passwd: not followed"),
+    ("control characters", "http://{there}\x01\x1b[2J|x=1/", "{url}{page} redirects to http://{there}%01%1b[2j/x=1:80: not followed"),
+]
+
+
+@pytest.mark.parametrize(("location", "line"), [pytest.param(*row[1:], id=row[0]) for row in REDIRECTS])
+def test_a_redirect_takes_no_credentials_along(location: str, line: str) -> None:
+    with KodeksServer() as stranger, KodeksServer(faults={PAGE: Fault.ELSEWHERE}) as server:
+        names = {"there": f"127.0.0.1:{stranger.port}", "here": f"127.0.0.1:{server.port}", "url": server.url, "page": PAGE, "password": PASSWORD}
+        server.set(elsewhere=location.format(**names))
+        state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", env={"KODEKS_PASSWORD": PASSWORD})
+        assert (state, said.removesuffix(", the login stays here; check -H, -p and -S")) == (3, f"UNKNOWN - {line.format(**names)}")
+        assert stranger.requests == []
+
+
+def test_a_login_form_that_sends_the_password_on() -> None:
+    """307 on the login form would send user and password again, to wherever it says."""
+    with KodeksServer() as stranger, KodeksServer(basic=False, faults={"POST /users/login.asp": Fault.ELSEWHERE}) as server:
+        server.set(elsewhere=f"{stranger.url}/users/login.asp")
+        state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", env={"KODEKS_PASSWORD": PASSWORD})
+        assert (state, said) == (
+            3, f"UNKNOWN - {server.url}/users/login.asp redirects to {stranger.url}: not followed, the login stays here; check -H, -p and -S")  # fmt: skip
+        assert stranger.requests == []
+
+
+def test_a_name_server_that_never_answers(tmp_path: Path) -> None:
+    """A real resolver asks a real name server, which takes every question and answers none."""
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        address = f"127.{os.getpid() >> 16 & 255}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
+        silent.bind((address, 53))
+        (tmp_path / "resolv.conf").write_text(f"nameserver {address}\n")
+        (tmp_path / "nsswitch.conf").write_text("hosts: dns\n")
+        mounts = "".join(f"mount --bind {tmp_path}/{name} /etc/{name} && " for name in ("resolv.conf", "nsswitch.conf"))
+        around = ["unshare", "-m", "sh", "-c", mounts + 'exec "$@"', "sh"]
+        assert tried("kodeks_xml", "-H", "kodeks.example", limit=1.2, around=around) == (
+            3, "UNKNOWN - the name kodeks.example was not resolved in time: the name server does not answer")  # fmt: skip
+        state, said = tried("usb_redirector", "--product", "usbip", "-H", "forwarder.example", "--device", "0471:485d", limit=1.2, around=around)
+        assert (state, said) == (3, "UNKNOWN - the name forwarder.example is not resolved in time: the name server does not answer")
+
+
+# --- Reports ------------------------------------------------------------------------------------------------------
+
+
+def small(binding: str = reports.WORKS, **options: Any) -> bytes:
+    """A small report."""
+    return b"".join(reports.report("text", size=30_000, bindings=(binding,), **options))
+
+
+def xml(inside: str) -> bytes:
+    """A report that says that the key works, and something else before."""
+    return f'<?xml version="1.0"?><r>{inside}<binding>{reports.WORKS}</binding></r>'.encode()
+
+
+DECLARES = "UNKNOWN - the report declares entities or attributes of its own, which no sysinfo report does: not read"
+TOO_DEEP = "UNKNOWN - the report is nested too deep or has too many different names to be one"
+LONG_TAG = "UNKNOWN - the report has a tag or a comment of more than 1 MB: that is no sysinfo report"
+NO_CODEC = "UNKNOWN - the report cannot be read in the encoding that it declares: "
+INVALID = "UNKNOWN - the report is no well-formed XML: not well-formed (invalid token), line "
+WORKS = "OK - SenseLock key works (element binding of the report) | age=0 time=T size={size}B working=1"
+REPORTS: list[tuple[str, bytes, int, str]] = [
+    ("billion laughs", reports.billion_laughs(), 3, DECLARES),
+    ("quadratic blowup", reports.quadratic_blowup(), 3, DECLARES),
+    ("external entity, file", reports.external_entity("file:///etc/passwd"), 3, DECLARES),
+    ("external entity, server", reports.external_entity("{stranger}/x"), 3, DECLARES),
+    ("external DTD is not fetched", reports.external_dtd("{stranger}/x"), 0, WORKS),
+    ("entity of an external DTD", reports.external_dtd("{stranger}/x").replace("работает".encode(), b"&state;"), 3,
+     "UNKNOWN - the report refers to an entity that it does not hold (state): not read"),
+    ("200,000 deep", b"".join(reports.deep(200_000)), 3, TOO_DEEP),
+    ("200,000 deep in a ZIP", reports.zip_report(reports.deep(200_000)), 3, TOO_DEEP),
+    ("80,000 attributes", xml("<a " + " ".join(f"a{number}='x'" for number in range(80_000)) + "/>"), 3, TOO_DEEP),
+    ("100,000 namespaces", xml("".join(f'<a xmlns:n{number}="u{number}"/>' for number in range(100_000))), 3, TOO_DEEP),
+    ("an attribute of 900 KB full of beginnings", xml("<a b='" + "SenseLock - [" * 70_000 + "'/>"), 3,
+     f"UNKNOWN - the state of the binding is missing or cut off: '{('SenseLock - [' * 20)[:197].rstrip()}...' (attribute b of element a of the report) "
+     "| age=0 time=T size={size}B"),
+    ("a text of 900 KB full of beginnings", xml("<a>" + "SenseLock ключ - [" * 40_000 + "</a>"), 0, WORKS),
+    ("a comment without end", xml("<!--" + "x" * 2_000_000), 3, LONG_TAG),
+    ("an instruction without end", xml("<?x " + "y" * 2_000_000), 3, LONG_TAG),
+    ("a CDATA section without end", xml("<![CDATA[" + "x" * 2_000_000), 3, "UNKNOWN - the report is cut off after {size} bytes: it was not sent or stored to its end"),
+    ("declared UTF-8, is windows-1251", small(encoding="windows-1251", declared="utf-8"), 3, INVALID + "4, column 37"),
+    ("declared windows-1251, is UTF-8", small(declared="windows-1251"), 3, INVALID + "76, column 36"),
+    ("declared UTF-16, is UTF-8", small(declared="utf-16"), 3,
+     "UNKNOWN - the report is no well-formed XML: encoding specified in XML declaration is incorrect, line 1, column 31"),
+    ("declared ISO-8859-1, is UTF-8", small("SenseLock ключ - [работает]", declared="iso-8859-1"), 2,
+     "CRITICAL - server reports: Ñ Ð°Ð±Ð¾Ñ Ð°ÐµÑ: an error that is not documented; look at the license page of the server "
+     "(element binding of the report) | age=0 time=T size={size}B working=0"),
+    ("an encoding nobody knows", small(declared="nonsense"), 3, NO_CODEC + "unknown encoding: nonsense"),
+    ("a codec that is no encoding", small(declared="zlib"), 3,
+     NO_CODEC + "'zlib' is not a text encoding; use codecs.decode() to handle arbitrary codecs"),
+    ("UTF-7", small(declared="utf-7"), 3, NO_CODEC + "multi-byte encodings are not supported"),
+    ("a zero byte before it", b"\0" + small(), 3, INVALID + "1, column 2"),
+    ("a sector of zero bytes in it", b"".join(reports.overwritten([small()], 15_000)), 3, INVALID + "125, column 42"),
+    ("a sector of zero bytes behind it", small() + bytes(512), 3, INVALID + "5208, column 1"),
+    ("a byte order mark twice", b"\xef\xbb\xbf" * 2 + small(), 3, INVALID + "1, column 2"),
+    ("1,000 ZIP members with path names", reports.zip_members([(f"../../etc/{number}.xml", [b""]) for number in range(1000)]), 3,
+     "UNKNOWN - {name} is a ZIP with 1000 XML documents: ../../etc/0.xml, ../../etc/1.xml, ../../etc/2.xml, ../../etc/3.xml, ../../etc/4.xml, ..."),
+    ("a report under a path name", reports.zip_members([("/etc/../../C:\\x|\x1b\n.xml", [small()])], made=datetime(1980, 1, 1)), 0,
+     "OK - SenseLock key works (element binding of the report) | age=0 time=T size={inner}B working=1"),
+    ("ten ZIPs one in the other", reports.zip_of_zip(reports.zip_of_zip(reports.zip_of_zip(reports.zip_report([small()])))), 3,
+     "UNKNOWN - report_000000_20261123_2008.zip in {name} is neither XML nor ZIP, no sysinfo report"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "code", "line"), [pytest.param(*row[1:], id=row[0]) for row in REPORTS])
+def test_reports(data: bytes, code: int, line: str, tmp_path: Path) -> None:
+    """In 160 MB of address space, of which Python itself takes 40: no report is held in memory."""
+    path = tmp_path / "stored.bin"
+    with KodeksServer() as stranger:
+        path.write_bytes(data.replace(b"{stranger}", stranger.url.encode()))
+        said = tried("kodeks_xml", "--file", str(path), around=limited(**{"as": 160 << 20}))
+        assert said == (code, line.format(size=path.stat().st_size, name=path.name, inner=30_000))
+        assert stranger.requests == []
+
+
+@pytest.mark.parametrize("form", ["XML", "ZIP"])
+def test_cut_at_every_percent(form: str, tmp_path: Path) -> None:
+    """A report of real size that broke off; CI tries every 14th percent of a smaller one."""
+    size, step = (20_000_000, 1) if BIG else (3_000_000, 14)
+    whole = b"".join(reports.report(size=size, place="start"))
+    whole = whole if form == "XML" else reports.zip_report([whole])
+    path = tmp_path / "cut.bin"
+    for percent in range(1, 100, step):
+        cut = len(whole) * percent // 100
+        path.write_bytes(whole[:cut])
+        expected = f"the report is cut off after {cut} bytes: it was not sent or stored to its end"
+        expected = expected if form == "XML" else "cut.bin is a damaged or cut ZIP: File is not a zip file"
+        assert tried("kodeks_xml", "--file", str(path)) == (3, f"UNKNOWN - {expected}"), f"{percent} %"
+    path.write_bytes(whole)
+    assert tried("kodeks_xml", "--file", str(path))[0] == 0
+
+
+# --- The USB bus --------------------------------------------------------------------------------------------------
+
+NO_KEY = "CRITICAL - no SenseLock key among 1 USB device | keys=0;;1:;0 forwarded=0;;;0"
+ONE_KEY = "OK - 1 SenseLock key: 0471:485d at 1-2, local | keys=1;;1:;0 forwarded=0;;;0"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "content", "code", "line"),
+    [
+        ("descriptors", b"", 2, NO_KEY),
+        ("descriptors", b"\x12\x01", 2, NO_KEY),
+        ("descriptors", b"\xff" * 70_000, 2, NO_KEY),
+        ("busnum", b"-1\n", 2, NO_KEY),
+        ("devnum", b"x", 2, NO_KEY),
+        ("idVendor", b"\xff|zz", 0, ONE_KEY),
+        ("speed", b"\xff", 0, ONE_KEY),
+        ("product", b"\0" * 5000, 0, ONE_KEY),
+        ("product", b"SENSELOCK OK - 9 keys | keys=9\r\n" * 3000, 0, ONE_KEY),
+        ("manufacturer", b"\x1b]0;x\x07" * 1000, 0, ONE_KEY),
+    ],
+)
+def test_garbage_from_a_device(attribute: str, content: bytes, code: int, line: str) -> None:
+    with UsbBus() as bus:
+        file = bus.device(bus.add_key(port="1-2", serial="97")) / attribute
+        bus.add_mouse()
+        file.unlink(missing_ok=True)
+        file.write_bytes(content)
+        assert tried("senselock", "-vv", env=bus.env()) == (code, line)
+        assert bus.opened_nodes() == []
+
+
+def test_a_device_that_vanishes_between_listing_and_reading() -> None:
+    """The first key's string keeps the check waiting while the second key is pulled out."""
+    with UsbBus() as bus:
+        first, second = bus.add_key(port="1-1", serial="97"), bus.add_key(port="1-2")
+        bus.hang_attribute(first, "serial")
+        pulled = threading.Timer(0.6, bus.remove, (second,))
+        pulled.start()
+        said = tried("senselock", "--serial", "97", "--location", "local", limit=5, env=bus.env())
+        pulled.join()
+    assert said == (
+        3, "UNKNOWN - cannot tell whether the key with serial 97 is here: no readable serial at 1-1, 1-2; cannot tell whether the key is local: "
+        "0471:485d at 1-2, location unknown | keys=2;;1:;0 forwarded=0;;;0")  # fmt: skip
+
+
+# --- Tools, processes, limits of the machine ----------------------------------------------------------------------
+
+IGNORING_CHILDREN = [sys.executable, "-c", "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nos.execvp(sys.argv[1], sys.argv[1:])"]
+BLOCKING_SIGNALS = [sys.executable, "-c", "import os, signal, sys\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nos.execvp(sys.argv[1], sys.argv[1:])"]
+DATED = ("--license-expires", "perpetual")
+
+
+def test_an_engine_that_ignores_its_children_hides_no_exit_code(tmp_path: Path) -> None:
+    """With SIGCHLD ignored the kernel keeps no exit codes; 24 from the dongle server's tool must not become 0."""
+    with ForwarderTools(tmp_path) as tools:
+        tool = str(tools.prints("utnm", b"", code=24))
+        said = tried("usb_redirector", "--product", "seh-utn", *DATED, "--list-command", tool, around=IGNORING_CHILDREN)
+    assert said == (2, "CRITICAL - the key is not available at the dongle server | time=T;;;0")
+
+
+def test_an_engine_that_blocks_every_signal(tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = str(tools.hangs("tool", stubborn=True))
+        state, said = tried("usb_redirector", "--product", "virtualhere", *DATED, "--list-command", "tool", limit=1, around=BLOCKING_SIGNALS,
+                            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})  # fmt: skip
+        assert Path(tool).exists() and tools.survivors() == []
+    assert (state, re.sub(r"[0-9.]+ s;", "# s;", said)) == (3, "UNKNOWN - list command tool did not end within # s; if its daemon is frozen, --process tells")
+
+
+def test_a_grandchild_in_a_session_of_its_own_keeps_the_output(tmp_path: Path) -> None:
+    """A daemon that a tool starts is out of reach of a kill; it must not hold the check, nor hide the list."""
+    with ForwarderTools(tmp_path) as tools:
+        tool = str(tools.leaves_a_child("tool", sample("usbsrv-list-key-shared-constructed.txt"), own_session=True))
+        state, said = tried("usb_redirector", "--product", "usb-redirector", *DATED, "--list-command", f"'{tool}'", "--device", "0471:485d", limit=3)
+    assert (state, said) == (
+        0, "OK - license of USB Redirector is perpetual; key 0471:485d is offered by the forwarder | devices=1;;;0 time=T;;;0")  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["dribbles", "floods stderr"])
+def test_tools_that_never_stop_talking(what: str, tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        if what == "dribbles":
+            tools.dribbles("tool")
+        else:
+            tools._script("tool", "yes x >&2")
+        state, said = tried("usb_redirector", "--product", "virtualhere", *DATED, "--list-command", "tool", limit=1.5,
+                            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})  # fmt: skip
+        assert tools.survivors() == []
+    ending = "did not end within # s; if its daemon is frozen, --process tells" if what == "dribbles" else "printed more than 1048576 bytes"
+    assert (state, re.sub(r"[0-9.]+ s;", "# s;", said)) == (3, f"UNKNOWN - list command tool {ending}")
+
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+THREADS = "UNKNOWN - no thread can be started while starting: raise the limits of processes and memory"
+
+
+@pytest.mark.parametrize("check", SERVICES)
+def test_no_thread_can_be_started(check: str) -> None:
+    outcome = run_process([*AS_NOBODY, *limited(nproc=1), *command(check, python="/usr/bin/python3")])
+    assert judged(check, outcome, 10) == (3, THREADS)
+
+
+def test_no_descriptor_is_left(tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = str(tools.prints("utnm", b"", code=0))
+        words = ("--product", "seh-utn", *DATED, "--list-command", tool)
+        state, said = tried("usb_redirector", *words, around=limited(nofile=6))
+    assert (state, said.partition(" cannot ")[2]) == (3, "be started (Too many open files)")
+
+
+@pytest.mark.parametrize("check", SERVICES)
+@pytest.mark.parametrize("how", ["in a statement", "between functions", "empty", "zero bytes", "unreadable"])
+def test_a_runtime_that_a_failed_copy_has_cut(check: str, how: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
+    file = folder / "plugin_runtime.py"
+    text = file.read_text()
+    cut = {"in a statement": text[: text.index("def begin(") + 30], "between functions": text[: text.index("def begin(")], "empty": "",
+           "zero bytes": "\0" * 5000, "unreadable": "\ufffd = \udc80"}[how]  # fmt: skip
+    file.write_text(cut, errors="surrogateescape")
+    outcome = run_check(check, checks=folder)
+    assert judged(check, outcome, 10) == (3, "UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
+
+
+# --- Disks, homes, clocks, logs -----------------------------------------------------------------------------------
+
+
+def mounted(*mounts: str) -> list[str]:
+    """A command prefix with mounts of its own: "size=4k /folder" is a tmpfs of that size, "ro /folder" a read-only one."""
+    lines = [f"mount -t tmpfs -o {mount.split()[0]} none {mount.split()[1]}" for mount in mounts]
+    fill = [f"head -c 1M /dev/zero >{mount.split()[1]}/full 2>&-" for mount in mounts if mount.startswith("size")]
+    return ["unshare", "-m", "sh", "-c", " && ".join(lines) + "; " + "; ".join([*fill, 'exec "$@"']), "sh"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> list[str]:
+    """The arguments that watch a log with one matching line, tmp_path/forwarder.log."""
+    (tmp_path / "forwarder.log").write_text("started\nlicense expired\n")
+    return ["--product", "generic", "--log", str(tmp_path / "forwarder.log"), "--log-pattern", "license"]
+
+
+def test_disk_full(log: list[str], tmp_path: Path) -> None:
+    """The match is told first; that it cannot be remembered is told too, for the alarm may repeat."""
+    (tmp_path / "state").mkdir()
+    state, said = tried("usb_redirector", *log, "--state-dir", str(tmp_path / "state"), around=mounted(f"size=4k {tmp_path}/state"))
+    said = re.sub(r"state/\S+\.json", "state/X", said)
+    assert (state, said) == (
+        2, f"CRITICAL - log {log[3]} has a matching line: license expired; how far log {log[3]} was read cannot be remembered in "
+        f"{tmp_path}/state/X: No space left on device")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("home", "mounts", "code", "line"),
+    [
+        pytest.param("{home}", ["ro {home}", "size=1M,mode=777 /var/tmp"], 3, None, id="read-only home, full /var/tmp"),
+        pytest.param("{home}", ["ro {home}", "nodev /var/tmp"], 2, "CRITICAL - log {log} has a matching line: license expired", id="read-only home"),
+        pytest.param("/nonexistent/\x01home", ["nodev /var/tmp", "ro /mnt"], 2, "CRITICAL - log {log} has a matching line: license expired", id="strange home"),
+        pytest.param("{home}", ["ro {home}", "ro /var/tmp"], 3,
+                     "UNKNOWN - no place to remember how far the log was read ({home}/.local/state/check_usb_redirector: Read-only file system; "
+                     "/var/tmp/check_usb_redirector-0: Read-only file system): give --state-dir", id="nothing is writable"),
+    ],
+)  # fmt: skip
+def test_homes(home: str, mounts: list[str], code: int, line: str | None, log: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    around = mounted(*(mount.format(home=folder) for mount in mounts))
+    state, said = tried("usb_redirector", *log, around=around, env={"HOME": home.format(home=folder), "XDG_STATE_HOME": ""})
+    if line is None:
+        assert state == 2 and "No space left on device" in said
+    else:
+        assert (state, said) == (code, line.format(home=folder, log=log[3]))
+
+
+@pytest.mark.parametrize("check", SERVICES)
+def test_no_home_and_no_path(check: str) -> None:
+    quick = {"senselock": ("-c", "0:"), "kodeks_xml": ("--file", "/nonexistent"), "usb_redirector": ("--product", "generic", *DATED)}[check]
+    usual = tried(check, *quick)
+    assert tried(check, *quick, env={"HOME": "", "PATH": "", "XDG_STATE_HOME": "", "LANG": "x" * 5000, "TZ": "../../etc/shadow"}) == usual
+
+
+def test_a_log_that_others_alone_may_read() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folder is closed to other users
+        Path(folder).chmod(0o777)
+        log = Path(folder) / "forwarder.log"
+        log.write_text("license\n")
+        log.chmod(0o600)
+        words = ("--product", "generic", "--log", str(log), "--log-pattern", "license", "--state-dir", folder)
+        outcome = run_process(command("usb_redirector", *words, python=[*AS_NOBODY, "/usr/bin/python3"]))
+        assert judged("usb_redirector", outcome, 10) == (3, f"UNKNOWN - log {log} cannot be read: Permission denied")
+
+
+def test_a_log_larger_than_any_disk(log: list[str], tmp_path: Path) -> None:
+    """A hole of 100 GB with a line at its end: only the end is read."""
+    with (tmp_path / "forwarder.log").open("r+b") as file:
+        file.truncate(100 << 30)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nlicense gone\n")
+    said = tried("usb_redirector", *log, "--state-dir", str(tmp_path), limit=5, around=limited(**{"as": 160 << 20}))
+    assert said == (2, f"CRITICAL - log {log[3]} has a matching line: license gone")
+
+
+@contextmanager
+def clock(folder: Path, offset: str) -> Iterator[tuple[dict[str, str], Path]]:
+    """An environment whose wall clock is off by `offset`, and the file that changes it while a program runs."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    file = folder / "clock"
+    file.write_text(offset)
+    yield {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}, file
+
+
+def test_a_clock_that_was_never_set(tmp_path: Path) -> None:
+    with clock(tmp_path, "-40y") as (env, _):
+        state, said = tried("usb_redirector", "--product", "generic", "--license-expires", "2027-01-31", env=env)
+    said = re.sub(r"says [0-9-]{10}:", "says YYYY-MM-DD:", said)
+    assert (state, said.partition(" | ")[0]) == (3, "UNKNOWN - this machine's clock says YYYY-MM-DD: license of the forwarder until 2027-01-31 cannot be judged")
+
+
+def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:
+    """An hour back in the middle of a silent answer: the deadline neither moves nor does the time become negative."""
+    with KodeksServer(faults={"*": Fault.SILENT}) as server, clock(tmp_path, "+0") as (env, file):
+        jump = threading.Timer(0.5, file.write_text, ("-3600",))
+        jump.start()
+        said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), limit=1.3, env=env)
+        jump.join()
+    assert said == (3, f"UNKNOWN - {server.url}/sysinfo/si_save_request accepted the connection and did not answer in time")
+
+
+def test_a_report_that_a_clock_set_back_puts_into_the_future(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_bytes(small())
+    with clock(tmp_path, "-7200") as (env, _):
+        state, said = tried("kodeks_xml", "--file", str(tmp_path / "x.xml"), "-w", ":26", env=env)
+    assert (state, said.partition(" | ")[0]) == (
+        3, "UNKNOWN - the report is dated 2.0 hours in the future: check the clocks and time zones of both machines")  # fmt: skip
+
+
+def test_a_match_is_held_no_longer_by_a_clock_set_back(log: list[str], tmp_path: Path) -> None:
+    words = [*log, "--state-dir", str(tmp_path), "--log-hold", "60"]
+    assert tried("usb_redirector", *words)[0] == 2
+    with clock(tmp_path, "-7200") as (env, _):
+        back = tried("usb_redirector", *words, env=env)
+    assert back == (2, f"CRITICAL - log {log[3]} has a matching line (0 minutes ago): license expired")
+    with clock(tmp_path, "-3500") as (env, _):
+        assert tried("usb_redirector", *words, env=env) == (0, f"OK - no new matching line in log {log[3]}")
+
+
+# --- Many at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.xdist_group("many at once")
+def test_many_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All three checks at once, far more than there are processors: none breaks the contract, none is wrong."""
+    number = 200 if BIG else 60
+    limit = 60.0
+    with KodeksServer() as server, UsbBus() as bus, forwarder_daemon("usbsrvd"), ForwarderTools(tmp_path) as tools:
+        bus.add_key(port="1-2")
+        tool = str(tools.prints("tool", sample("usbsrv-list-key-shared-constructed.txt")))
+        kinds: list[tuple[str, list[str], dict[str, str], str]] = [
+            ("senselock", [], bus.env(), ONE_KEY),
+            ("kodeks_xml", ["-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page"], {"KODEKS_PASSWORD": PASSWORD}, WORKS_ON_PAGE),
+            ("usb_redirector", ["--product", "usb-redirector", *DATED, "--list-command", f"'{tool}'", "--process", "usbsrvd"], {},
+             "OK - license of USB Redirector is perpetual; process usbsrvd is running; 1 of 2 devices offered or attached "
+             "| processes=1;;;0 devices=1;;;0 time=T;;;0"),
+        ]  # fmt: skip
+
+        def one(index: int) -> tuple[tuple[int, str], str, float]:
+            check, arguments, env, expected = kinds[index % 3]
+            outcome = run_process(command(check, *arguments, "-t", str(limit)), env=env, patience=120)
+            return judged(check, outcome, limit), expected, outcome.seconds
+
+        with ThreadPoolExecutor(number) as pool:
+            results = list(pool.map(one, range(number)))
+    assert [said for said, _, _ in results] == [(0, expected) for _, expected, _ in results]
+    seconds = sorted(took for _, _, took in results)
+    with capsys.disabled():
+        print(f"\n{number} checks at once: median {statistics.median(seconds):.2f} s, worst {seconds[-1]:.2f} s")

@@ -1,0 +1,188 @@
+"""Where a password may appear: in what is sent to the server that was named, and nowhere else.
+
+Each row is a whole run with the password in a file. While it runs, its command line and those of its children are read
+from /proc; afterwards its output (-vvv), the files it left and what it sent to strangers are searched for the password,
+for the spellings in which servers and proxies repeat it, and for the cookies that stand for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import psutil
+import pytest
+from lab import reports
+from lab.faults import Certificate, Fault, Port, PortState
+from lab.kodeks_server import USER, KodeksServer, Refusal
+from lab.run_check import Outcome, command, run_check
+
+PASSWORD = "s3cret-Пароль: +1"  # nothing of it is a part of a cookie, which is hidden too
+CODE = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+SESSION = "c0ffee-session-0123456789/+="
+SPELLINGS = {
+    "the password": PASSWORD,
+    "the password of a form": quote(PASSWORD, safe=""),
+    "the password of a query": quote_plus(PASSWORD, safe=":"),
+    "the password in lower-case percents": re.sub("%..", lambda code: code[0].lower(), quote(PASSWORD)),
+    "the password as a host's name": PASSWORD.lower(),
+    "the password in another encoding": PASSWORD.encode().decode("latin-1"),
+    "the password in windows-1251": quote(PASSWORD.encode("cp1251")),
+    "user and password": CODE,
+    "user and password without padding": CODE.rstrip("="),
+    "user and password in a URL": base64.urlsafe_b64encode(f"{USER}:{PASSWORD}".encode()).decode(),
+    "the password alone": base64.b64encode(PASSWORD.encode()).decode(),
+}
+SESSIONS = {"the session": SESSION, "the session in a form": quote(SESSION, safe="")}
+PAGE = "/admin/lic"
+UTF8 = {"PYTHONIOENCODING": "utf-8"}  # otherwise a console without Cyrillic would hide half of the password from the search
+
+
+def leaks(text: str) -> list[str]:
+    """What of the secrets a text shows: whole, or half of it, as a cut would leave it."""
+    return [name for name, secret in (SPELLINGS | SESSIONS).items() if secret in text or secret[: len(secret) // 2 + 2] in text]
+
+
+def password_file(folder: Path) -> list[str]:
+    (folder / "password").write_text(PASSWORD + "\n")
+    (folder / "password").chmod(0o600)
+    return ["-l", USER, "--password-file", str(folder / "password")]
+
+
+def password_in_ini(folder: Path) -> list[str]:
+    (folder / "kodeks.ini").write_text(f"[kodeks]\nlogname = {USER}\npassword = {PASSWORD}\n")
+    (folder / "kodeks.ini").chmod(0o600)
+    return [f"--extra-opts=kodeks@{folder / 'kodeks.ini'}"]
+
+
+def watched(arguments: list[str], folder: Path) -> tuple[Outcome, str]:
+    """Run the check with -vvv; its outcome, and every command line that it and its children had meanwhile."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    env = {**os.environ, "HOME": str(home), "TMPDIR": str(home), "XDG_STATE_HOME": str(home), **UTF8}
+    seen: set[str] = set()
+    started = time.monotonic()
+    child = subprocess.Popen(command("kodeks_xml", *arguments, "-vvv"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=home, env=env)
+    process = psutil.Process(child.pid)
+    while child.poll() is None:
+        try:
+            for one in [process, *process.children(recursive=True)]:
+                seen.add("\0".join(one.cmdline()))
+        except psutil.Error:
+            pass  # it has ended just now
+        time.sleep(0.01)
+    stdout, stderr = child.communicate()
+    assert list(home.rglob("*")) == [], "a run leaves no files"
+    return Outcome(child.returncode, stdout, stderr, time.monotonic() - started), "\n".join(seen)
+
+
+ROWS: list[tuple[str, dict[str, Any], list[str], int]] = [
+    # id, state of the server, arguments, exit code
+    ("all well", {}, ["--source", "page"], 0),
+    ("all well, report", {}, ["--source", "xml"], 0),
+    ("all well, login form", {"basic": False, "refusal": Refusal.LOGIN_PAGE}, ["--source", "page"], 0),
+    ("login refused", {"users": {USER: "another"}}, ["--source", "page"], 3),
+    ("login refused by the form", {"users": {USER: "another"}, "basic": False, "refusal": Refusal.LOGIN_ERROR}, ["--source", "zip"], 3),
+    ("403", {"faults": {PAGE: Fault.FORBIDDEN}}, ["--source", "page"], 3),
+    ("silent", {"faults": {"*": Fault.SILENT}}, ["--source", "page", "-t", "0.8"], 3),
+    ("no such certificate", {"certificate": Certificate.EXPIRED}, ["--source", "page", "-S"], 3),
+    *((f"binding repeats {name}", {"binding": f"SenseLock ключ - [no {secret}]"}, ["--source", "page"], 2) for name, secret in SPELLINGS.items()),
+    *((f"binding is cut in {name}", {"binding": f"SenseLock ключ - [{'x' * 292} {secret}]"}, ["--source", "page"], 2) for name, secret in SPELLINGS.items()),
+    *((f"report repeats {name}", {"binding": f"SenseLock ключ - [no {secret}]"}, ["--source", "xml"], 2) for name, secret in SPELLINGS.items()),
+    *((f"redirect repeats {name}", {"faults": {PAGE: Fault.ELSEWHERE}, "elsewhere": f"/nothing?{secret}"}, ["--source", "page"], 3)
+      for name, secret in SPELLINGS.items()),
+    *((f"redirect elsewhere with {name}", {"faults": {PAGE: Fault.ELSEWHERE}, "elsewhere": f"http://{USER}:{secret}@192.0.2.1/"}, ["--source", "page"], 3)
+      for name, secret in SPELLINGS.items() if "/" not in secret),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "arguments", "code"), [pytest.param(*row[1:], id=row[0]) for row in ROWS])
+def test_nothing_shows(state: dict[str, Any], arguments: list[str], code: int, tmp_path: Path) -> None:
+    with KodeksServer(**{"users": {USER: PASSWORD}, **state}) as server:
+        there = ["-H", server.host, "-p", str(server.port), *password_file(tmp_path)]
+        outcome, command_lines = watched([*there, *arguments], tmp_path)
+        sent = any(request.carries_credentials for request in server.requests)
+    assert outcome.breaches() == []
+    assert outcome.code == code, outcome.text
+    assert leaks(outcome.text) == []
+    assert "check_kodeks_xml" in command_lines and leaks(command_lines) == []
+    assert sent or "silent" in str(state.get("faults")) or "certificate" in state, "the row never used the password"
+
+
+def repeating(text: bytes) -> Callable[[Any], None]:
+    """A server that gives a session and repeats on its page whatever it was sent."""
+
+    def serve(connection: Any) -> None:
+        request = connection.socket.recv(65536)
+        told = b" ".join(request.split(b"\r\n"))
+        body = b"<BR>" + "Привязка: SenseLock ключ - [".encode() + told + b" " + text + b"]<BR>"
+        cookie = b"" if b"Cookie:" in request else b"Location: /admin/lic\r\nSet-Cookie: Kodeks=" + SESSION.encode() + b"\r\n"
+        status = b"200 OK" if b"Cookie:" in request else b"307 Temporary Redirect"
+        connection.send(b"HTTP/1.1 " + status + b"\r\nServer: " + told[-400:] + b"\r\n" + cookie + b"\r\n" + body)
+
+    return serve
+
+
+@pytest.mark.parametrize("write", [password_file, password_in_ini])
+def test_a_server_that_repeats_the_whole_request(write: Callable[[Path], list[str]], tmp_path: Path) -> None:
+    port = Port(repeating(SESSION.encode()))
+    port.become(PortState.OPEN)
+    try:
+        outcome, command_lines = watched(["-H", "127.0.0.1", "-p", str(port.number), "--source", "page", *write(tmp_path)], tmp_path)
+    finally:
+        port.shut()
+    assert (outcome.code, outcome.breaches()) == (2, [])
+    assert "Authorization: Basic ***" in outcome.text, "the row shows the request, so that there is something to hide"
+    assert leaks(outcome.text) + leaks(command_lines) == []
+
+
+def test_the_search_finds_what_it_looks_for() -> None:
+    """A password that is not registered shows in the same row: the searches above can fail."""
+    with KodeksServer(binding=f"SenseLock ключ - [no {PASSWORD} {CODE}]", users={"other": "pass-of-other"}) as server:
+        there = ("-H", server.host, "-p", str(server.port), "--source", "page", "-l", "other")
+        outcome = run_check("kodeks_xml", *there, env={"KODEKS_PASSWORD": "pass-of-other", **UTF8})
+    assert set(leaks(outcome.text)) >= {"the password", "user and password"}
+
+
+@pytest.mark.parametrize("write", [password_file, password_in_ini])
+@pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o640, False), (0o660, False), (0o604, True), (0o602, True), (0o606, True), (0o666, True)], ids=oct)
+def test_modes(write: Callable[[Path], list[str]], mode: int, refused: bool, tmp_path: Path) -> None:
+    """A password that others may read is known; one that they may write is theirs."""
+    arguments = write(tmp_path)
+    file = next(tmp_path.iterdir())
+    file.chmod(mode)
+    with KodeksServer(binding=reports.WORKS, users={USER: PASSWORD}) as server:
+        outcome = run_check("kodeks_xml", "-H", server.host, "-p", str(server.port), "--source", "page", *arguments)
+        assert outcome.code == (3 if refused else 0)
+        assert not refused or server.requests == [], "a refused password is not sent"
+    option = "--password-file" if write is password_file else "--extra-opts"
+    sentence = f"KODEKS_XML UNKNOWN - {option}: {file} holds a password and is open to all users; run chmod o-rwx on it\n"
+    assert not refused or outcome.text == sentence
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "endless device", "huge", "empty", "blank line first"])
+def test_password_files_that_are_none(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    texts = {"huge": "x" * 5000, "empty": "", "blank line first": "\nsecret\n"}
+    if kind in texts:
+        file.write_text(texts[kind])
+    elif kind == "FIFO":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to("/dev/zero")
+    if kind not in ("folder", "endless device"):
+        file.chmod(0o600)
+    sentences = {"huge": f"--password-file: {file} is larger than 4096 bytes", "folder": f"--password-file: {file} cannot be read: Is a directory"}
+    nothing = "-l without a password: use --password-file, a key password in the ini section, or KODEKS_PASSWORD"
+    sentence = sentences.get(kind, nothing if kind in ("empty", "blank line first") else f"--password-file: {file} is not a regular file")
+    outcome = run_check("kodeks_xml", "-H", "192.0.2.1", "-l", USER, "--password-file", str(file), "-t", "5")
+    assert (outcome.code, outcome.text) == (3, f"KODEKS_XML UNKNOWN - {sentence}\n")
