@@ -21,6 +21,7 @@ import signal
 import ssl
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -243,7 +244,7 @@ class IcingaMaster(IcingaNode):
     def __enter__(self) -> IcingaMaster:
         self.verify()
         self.start(self.command())
-        self.await_ready(self._answers)
+        self.await_ready(lambda: self._program_start() > 0)
         return self
 
     def reload(self) -> None:
@@ -251,11 +252,24 @@ class IcingaMaster(IcingaNode):
         before = self._program_start()
         umbrella = int((self.folder / "run/icinga2.pid").read_text())
         os.kill(umbrella, signal.SIGHUP)
-        await_true("icinga2 is back after its reload", lambda: self._answers() and self._program_start() > before, 30)
+        await_true("icinga2 is back after its reload", lambda: self._program_start() > before, 30)
 
     # ---- the API
 
     def _api(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask the API, again and again while a reload changes the process behind it."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self._ask(method, path, body)
+            except urllib.error.HTTPError:
+                raise
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         trust = ssl.create_default_context(cafile=str(self.folder / "data/certs/ca.crt"))
         trust.check_hostname = False
         code = base64.b64encode(f"{API_USER}:{API_PASSWORD}".encode()).decode()
@@ -265,13 +279,6 @@ class IcingaMaster(IcingaNode):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
         with opener.open(request, timeout=10) as reply:
             return json.load(reply)["results"]
-
-    def _answers(self) -> bool:
-        try:
-            self._program_start()
-        except OSError:
-            return False
-        return True
 
     def _program_start(self) -> float:
         status = self._api("GET", "status/IcingaApplication")[0]["status"]["icingaapplication"]["app"]

@@ -100,7 +100,7 @@ def minutes(service: str) -> tuple[int, float, float]:
 
     def number(name: str) -> float:
         for text in (body, template):
-            found = re.search(rf"(?m)^  {name} = (?:([\d.]+) \* )?KodeksMinute$|^  {name} = (\d+)$", text)
+            found = re.search(rf"(?m)^  {name} = (?:([\d.]+) \* )?KodeksMinute$|^  {name} = (\d+)(?: +/\*|$)", text)
             if found:
                 return float(found[1] or found[2] or 1)
         raise AssertionError(f"{service} has no {name}")

@@ -15,7 +15,7 @@ import pytest
 from lab.engine_process import await_true
 from lab.icinga_lab import AGENTS, IcingaAgent, IcingaHost, IcingaMaster, ServiceStatus, cluster_ports
 from lab.incidents import HOSTS, INCIDENTS, WORDY, Incident, Stage, Theatre
-from lab.kodeks_machine import KodeksMachine, plugin_folder
+from lab.kodeks_machine import HANGING, KodeksMachine, plugin_folder
 from lab.kodeks_server import USER
 from lab.notify_sink import NotificationSink
 
@@ -69,8 +69,11 @@ def icinga_host(machine: KodeksMachine) -> IcingaHost:
             "list_command": f"{machine.evening.list_tool} -list",
             "hostname": "127.0.0.1",
             "port": machine.forwarder_port,
+            "timeout": HANGING,
         }
-    if machine.key in ("local", "license manager's"):
+    if machine.key == "license manager's":
+        kodeks["key"] = {"timeout": HANGING}
+    if machine.key == "local":
         kodeks["key"] = {"extra_opts": f"@{machine.ini}"} if machine.name == WORDY else True
     if machine.key == "license manager":
         address, _, port = machine.evening.license_manager.address.rpartition(":")
