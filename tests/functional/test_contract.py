@@ -144,7 +144,8 @@ def test_the_deadline_holds_whatever_hangs(check: str, wait: str, why: str, tmp_
     ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by a signal")], ids=["SIGINT", "SIGTERM"]
 )
 def test_signals_leave_a_line_and_exit_3(check: str, number: signal.Signals, word: str, tmp_path: Path) -> None:
-    env = libraries(tmp_path, "nagiosplugin", f"open({str(tmp_path / 'up')!r}, 'w')\nimport time\ntime.sleep(30)")
+    # Short sleeps: a signal that comes between two instructions, just before one long sleep, is seen only at its end.
+    env = libraries(tmp_path, "nagiosplugin", f"open({str(tmp_path / 'up')!r}, 'w')\nimport time\nfor _ in range(600): time.sleep(0.05)")
     child = subprocess.Popen(
         command(check), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **env}, start_new_session=True
     )
