@@ -204,7 +204,8 @@ def report_breaches(data: bytes) -> list[str]:
     strings = strings_of(data)
     if strings is None:
         return ["not well-formed"]
-    if b"<!ENTITY" in data.replace(b"\0", b""):
+    markup = re.sub(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->", b"", data.replace(b"\0", b""), flags=re.DOTALL)
+    if b"<!ENTITY" in markup:
         found.append("declares entities")
     whole = collapsed(" ".join(strings))
     # Text that is only marked up inside a text (a page in a CDATA section) may hold entities of its own.
