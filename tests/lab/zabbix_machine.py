@@ -15,13 +15,14 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from lab.engine_process import EngineProcess, open_folder
-from lab.evening import SCENES, Evening
-from lab.forwarder_tools import forwarder_daemon, talking_port
+from lab.evening import Evening
+from lab.forwarder_tools import talking_port
 from lab.kodeks_server import PASSWORD, USER
 from lab.run_check import CHECKS, ROOT
 from lab.zabbix_lab import USER as AGENT_USER
@@ -43,15 +44,12 @@ class ZabbixMachine:
         self.plugins = self.folder / "plugins"
         self.port = zabbix_port()
         self.world = Evening(self.folder / "world", owner=AGENT_USER if os.geteuid() == 0 else None)
-        # A name of its own, so that a frozen daemon is not seen by the machines that play beside this one.
-        self.daemon_name = f"usbclntd{os.urandom(3).hex()}"
         self._stack = ExitStack()
         self._agent: EngineProcess | None = None
 
     def __enter__(self) -> ZabbixMachine:
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._stack.enter_context(self.world)
-        self._daemon = self._stack.enter_context(forwarder_daemon(self.daemon_name))
         # A port that nobody accepts on, as the world has one, takes no more than a handful of probes.
         self.forwarder_port = self._stack.enter_context(talking_port())
         shutil.copytree(CHECKS, self.plugins, ignore=shutil.ignore_patterns("__pycache__"))
@@ -70,7 +68,6 @@ class ZabbixMachine:
     def play(self, scene: str) -> None:
         """Bring the machine into a scene of the evening."""
         self.world.play(scene)
-        (self._daemon.freeze if SCENES[scene].frozen else self._daemon.thaw)()
         self._write_ini()
 
     def start_agent(self) -> None:
@@ -97,6 +94,18 @@ class ZabbixMachine:
         if agent is not None:
             agent.signal(signal.SIGKILL)
             agent.__exit__(None, None, None)
+
+    def ask_agent_2(self, key: str) -> str:
+        """What `zabbix_agent2 -t` prints for a key with this machine's UserParameter file."""
+        configuration = self.folder / "agent2.conf"
+        configuration.write_text(
+            f"Server=127.0.0.1\nHostname={self.name}\nLogType=console\nInclude={self.folder}/userparameter.conf\n"
+            f"PidFile={self.folder}/run/2.pid\nControlSocket={self.folder}/run/2.sock\nPluginSocket={self.folder}/run/plugin.sock\n",
+            encoding="utf-8",
+        )
+        command = ["/usr/sbin/zabbix_agent2", "-c", str(configuration), "-t", key]
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **self.world.env}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
 
     def remove_plugin(self, name: str) -> None:
         """Somebody deletes a plugin."""
@@ -126,7 +135,7 @@ class ZabbixMachine:
             "check_usb_redirector": {
                 "license-expires": world.license_ends().isoformat(),
                 "list-command": f"{world.list_tool} -list",
-                "process": self.daemon_name,
+                "process": world.daemon_name,
                 "hostname": "127.0.0.1",
                 "port": str(self.forwarder_port),
             },
