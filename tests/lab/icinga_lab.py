@@ -118,7 +118,7 @@ class IcingaHost:
     variables: Mapping[str, Any] | None = None
 
     def definition(self) -> str:
-        """The object, as host-example.conf shows it."""
+        """The object, as host.conf.example shows it."""
         rows = {"kodeks": self.kodeks, **(self.variables or {})}
         text = "".join(f"  vars.{name} = {literal(value)}\n" for name, value in rows.items())
         return f'object Host "{self.name}" {{\n  import "site-host"\n  address = "127.0.0.1"\n{text}}}\n'

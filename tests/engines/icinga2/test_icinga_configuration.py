@@ -56,7 +56,7 @@ def test_a_stock_debian_takes_the_files_without_a_host(site: Path) -> None:
 
 def test_a_stock_debian_takes_the_example_host_as_it_is(site: Path) -> None:
     """But for the agent, whose endpoint is the site's own."""
-    text = (TEMPLATES / "host-example.conf").read_text()
+    text = (TEMPLATES / "host.conf.example").read_text()
     without_agent, count = re.subn(r'(?m)^    agent = "kodeks1".*\n', "", text)
     assert count == 1
     (site / "conf.d/kodeks1.conf").write_text(without_agent)
@@ -67,7 +67,7 @@ def test_a_stock_debian_takes_the_example_host_as_it_is(site: Path) -> None:
 
 def test_a_stock_debian_takes_the_commented_hosts(site: Path) -> None:
     """A license manager on another machine; of the agents only the names are taken away."""
-    text = (TEMPLATES / "host-example.conf").read_text().partition("two hosts.\n")[2]
+    text = (TEMPLATES / "host.conf.example").read_text().partition("two hosts.\n")[2]
     lines = [line.removeprefix(" *") for line in text.splitlines() if line.startswith(" * ")]
     (site / "conf.d/hosts.conf").write_text("\n".join(line for line in lines if "agent = " not in line))
     said = verified(site)

@@ -54,7 +54,7 @@ def site() -> Iterator[Site]:
 
 
 def icinga_host(machine: KodeksMachine) -> IcingaHost:
-    """The host definition of a machine, as host-example.conf shows it."""
+    """The host definition of a machine, as host.conf.example shows it."""
     kodeks: dict[str, Any] = {"notification": {"command": "site-notify-service", "users": ["oncall"]}}
     if machine.key != "no agent":
         kodeks["agent"] = AGENTS[1 if machine.agent else 0]
