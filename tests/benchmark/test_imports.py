@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from lab import reports
-from lab.forwarder_tools import sample
+from lab.forwarder_tools import forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
 from lab.run_check import CHECKS, run_process
 from lab.usb_bus import UsbBus
@@ -75,9 +75,9 @@ def test_the_key(tmp_path: Path) -> None:
 def test_the_forwarder(arguments: list[str], expected: set[str], tmp_path: Path) -> None:
     listing = tmp_path / "list.txt"
     listing.write_bytes(sample("usbclnt-list-key-connected-constructed.txt"))
-    process = Path("/proc/self/comm").read_text().strip()
-    filled = [argument.format(list=listing, process=process) for argument in arguments]
-    modules = loaded(tmp_path, "usb_redirector", "--product", "usb-redirector", "--license-expires", "perpetual", *filled)
+    with forwarder_daemon("usbsrvd-imports"):
+        filled = [argument.format(list=listing, process="usbsrvd-imports") for argument in arguments]
+        modules = loaded(tmp_path, "usb_redirector", "--product", "usb-redirector", "--license-expires", "perpetual", *filled)
     hold(modules - {"shlex"}, expected, 160)
 
 
