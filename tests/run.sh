@@ -10,4 +10,6 @@ for prepare in tests/lab/*_setup.sh; do
 done
 .venv/bin/ruff check . || exit 1
 .venv/bin/mypy || exit 1
-exec .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15 "$@"
+# Real engines and time limits on two busy cores: a test that fails is run once more, at the report's end as "rerun".
+# What fails twice fails; a test that passes only at the second try is told by its name.
+exec .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15 --reruns 1 --reruns-delay 2 -rR "$@"
