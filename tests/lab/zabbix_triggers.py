@@ -125,17 +125,19 @@ def _matches(value: float, operator: str, pattern: str) -> bool:
 
 @dataclass(frozen=True)
 class Check:
-    """What the agent is asked for every `interval` seconds, and what it answers at a moment: item to value."""
+    """What the agent is asked for every `interval` seconds, and what it answers at a moment: item to value. `phase` is the
+    second of the first question after 0, None for any."""
 
     interval: float
     answer: Callable[[float], Mapping[str, float]]
+    phase: float | None = None
 
 
 def play(triggers: Sequence[Trigger], checks: Iterable[Check], until: float, chance: random.Random) -> Server:
     """A night of `until` seconds. The server has watched for a while before it begins at second 0."""
     arrivals = []
     for number, check in enumerate(checks):
-        moment = -40 * check.interval + chance.uniform(0, check.interval)
+        moment = -40 * check.interval + (chance.uniform(0, check.interval) if check.phase is None else check.phase)
         while moment < until:
             arrivals.append((moment + chance.uniform(0, LONGEST_DELAY), number, check.answer(moment)))
             moment += check.interval
