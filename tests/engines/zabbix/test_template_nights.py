@@ -144,6 +144,15 @@ def test_the_key_does_not_overtake_the_forwarder() -> None:
         assert told(server) == [("FIRING", DEAD), ("RESOLVED", DEAD)], f"seed {seed}"
 
 
+def test_kodeks_does_not_overtake_the_key() -> None:
+    """The same between key and Kodeks, for operators who ask Kodeks as often as the key."""
+    for seed in range(100):
+        bad = broken(2, HOUR, 2 * HOUR)
+        forwarder, key, licman, server = checks(well, bad, well, bad, long)
+        placed = [forwarder, replace(key, phase=-0.05), licman, replace(server, interval=key.interval, phase=0.05)]
+        assert told(play(TRIGGERS, placed, 2.5 * HOUR, random.Random(seed))) == [("FIRING", LOST), ("RESOLVED", LOST)], f"seed {seed}"
+
+
 def test_bad_samples_in_no_row_are_not_told() -> None:
     """Every link, all night, has single bad samples, never two in a row; Kodeks has two in a row as well."""
     for seed in range(40):
