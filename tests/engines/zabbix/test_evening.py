@@ -79,14 +79,15 @@ class Chat:
 
 @dataclass
 class Stage:
-    """A machine that is watched. `delays` are the seconds from a fault to its message, by headline."""
+    """A machine that is watched. `delays` are the seconds from what happened to each message, story by story."""
 
     lab: ZabbixLab
     machine: ZabbixMachine
     host: str
     chat: Chat
     expected: int = 0
-    delays: dict[str, float] = field(default_factory=dict)
+    delays: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    story: str = ""
     began: float = 0.0
 
     def now(self, *acts: Callable[[], object]) -> None:
@@ -107,7 +108,7 @@ class Stage:
             f"{self.machine.name}: {headline}", lambda: len(self.chat.told()) >= count and self.chat.told(), LATEST
         )
         assert told and told[count - 1].headline == headline, told
-        self.delays.setdefault(headline, round(told[count - 1].at - self.began, 1))
+        self.delays.setdefault(self.story, []).append((headline, round(told[count - 1].at - self.began, 1)))
 
     def value(self, key: str) -> str | None:
         """The latest value of an item, None before the first."""
@@ -392,7 +393,7 @@ class Theatre:
         error: BaseException | None = None
         for incident, result in zip(machine.incidents, results):
             if error is None:
-                before = len(stage.chat.told())
+                before, stage.story = len(stage.chat.told()), incident.title
                 try:
                     stage.well()
                     incident.act(stage)
@@ -468,5 +469,6 @@ def test_report_of_delays(theatre: Theatre, record_property: Callable[[str, obje
         theatre.told(machine.name, incident.title)
     for name, stage in theatre.stages.items():
         record_property(name, stage.delays)
-        print(name, stage.delays)
+        for story, delays in stage.delays.items():
+            print(f"{name}: {story}: {', '.join(f'{headline} {seconds} s' for headline, seconds in delays)}")
         assert stage.delays
