@@ -4,7 +4,7 @@
         bus.add_key(port="1-2")
         run_check("senselock", env=bus.env())
 
-The program under test runs under umockdev's preload library (Debian package libumockdev0, https://github.com/martinpitt/umockdev),
+The program under test runs under umockdev's preload library (Debian package umockdev, https://github.com/martinpitt/umockdev),
 which sends its accesses to /sys and /dev into the sandbox. libusb, lsusb, usbip and pyusb are the real ones.
 The test's own process is not affected and may change the bus while the program runs.
 
