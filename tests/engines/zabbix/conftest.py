@@ -23,6 +23,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("zabbix_version", marked, scope="module")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In each module first everything on one version, then everything on the next. pytest's own order, by the indices of
+    all parameters, comes back to a version that it has left, and so plays the evening on it again."""
+    first = {item.path: number for number, item in reversed(list(enumerate(items)))}
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        callspec = getattr(item, "callspec", None)
+        version = callspec.params.get("zabbix_version") if callspec else None
+        return first[item.path], VERSIONS.index(version) if version in VERSIONS else -1
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="module")
 def zabbix(zabbix_version: str) -> Iterator[ZabbixLab]:
     """A running Zabbix without templates, hosts and media types, shared by a module's tests."""
