@@ -318,9 +318,35 @@ def _verdict_of(error: BaseException, trace: TracebackType | None) -> Verdict:
         return Verdict(UNKNOWN, f"no thread can be started while {_process.doing}: raise the limits of processes and memory")
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
+    part = _damaged_part(error, trace)
+    if part and isinstance(error, ModuleNotFoundError):
+        return Verdict(UNKNOWN, f"{part}.py is missing beside this check: copy the whole checks folder")
+    if part:
+        return Verdict(UNKNOWN, f"{part}.py beside this check is incomplete: copy the whole checks folder again")
     where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
     what = f"{type(error).__name__}: {clean(error, 200)}"
     return Verdict(UNKNOWN, f"internal error while {_process.doing}: {what}{where}; please report it to {PROJECT}")
+
+
+_PART = re.compile("(?:kodeks|forwarder)_[a-z]+")  # the files of this folder that are neither a check nor this one
+
+
+def _damaged_part(error: BaseException, innermost: TracebackType | None) -> str:
+    """The part of a check that a failed copy has left out or cut and that is to blame for the error, "" for none."""
+    blamed = ""
+    if isinstance(error, ImportError):  # not there, or without a name that is asked of it
+        blamed = error.name or ""
+    elif isinstance(error, SyntaxError) and error.filename:
+        blamed = error.filename
+    elif innermost and isinstance(error, NameError):  # what it names would stand further down
+        blamed = innermost.tb_frame.f_code.co_filename
+    elif innermost and isinstance(error, (SyntaxError, ValueError)) and "null bytes" in str(error):
+        import linecache  # the error does not name the file; the line that imports it does
+
+        line = linecache.getline(innermost.tb_frame.f_code.co_filename, innermost.tb_lineno)
+        blamed = line.partition("from ")[2].partition(" ")[0]
+    name = os.path.basename(blamed).partition(".")[0]
+    return name if _PART.fullmatch(name) else ""
 
 
 _PACKAGES = {

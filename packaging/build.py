@@ -5,7 +5,7 @@
     python3 packaging/build.py debian          Debian package
     python3 packaging/build.py all
 
-A one-file build is a zip application of the standard library's zipapp kind: the check, plugin_runtime and the pure
+A one-file build is a zip application of the standard library's zipapp kind: the check and its modules and the pure
 Python libraries of vendored.txt, each with its license, in a file that python3 (3.9 or newer) runs as it is. It holds
 sources, not compiled code: that is bound to one minor version of Python, and a one-file build is bound to none.
 
@@ -43,6 +43,13 @@ LIBRARIES = {
     "check_usb_redirector": ("nagiosplugin",),
 }
 """The checks, and what each one-file build holds. psutil is compiled and stays the distribution's own."""
+
+MODULES = {
+    "check_senselock": ("plugin_runtime",),
+    "check_kodeks_xml": ("plugin_runtime", "kodeks_binding", "kodeks_record", "kodeks_http", "kodeks_report"),
+    "check_usb_redirector": ("plugin_runtime", "forwarder_facts", "forwarder_products", "forwarder_lists", "forwarder_log"),
+}
+"""The files of checks/ that each check imports."""
 
 
 class BuildError(Exception):
@@ -117,8 +124,7 @@ def build_one_file(check: str, wheels: dict[str, Path], output: Path) -> Path:
     members are stored, because compressed bytes differ from one zlib to the next."""
     members = {
         "__main__.py": START.format(service=service_of(check), check=check).encode(),
-        f"{check}.py": (CHECKS / f"{check}.py").read_bytes(),
-        "plugin_runtime.py": (CHECKS / "plugin_runtime.py").read_bytes(),
+        **{f"{name}.py": (CHECKS / f"{name}.py").read_bytes() for name in (check, *MODULES[check])},
         "LICENSE": (ROOT / "LICENSE").read_bytes(),
     }
     for library in LIBRARIES[check]:

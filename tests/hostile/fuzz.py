@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from lab.run_check import CHECKS
+
 
 class FuzzedRandom(Random):
     """A Random whose decisions are the bytes that the fuzzer mutates; zeros once they are used up."""
@@ -50,7 +52,7 @@ def main() -> None:
     at = arguments.index("--property") if "--property" in arguments else 0
     name = arguments[at + 1] if at else "report"
     del arguments[at : at + 2 if at else 0]
-    with atheris.instrument_imports(include=["check_kodeks_xml", "check_usb_redirector", "check_senselock", "plugin_runtime"]):
+    with atheris.instrument_imports(include=[path.stem for path in CHECKS.glob("*.py")]):
         from hostile.properties import PROPERTIES
 
     def one_input(data: bytes) -> None:

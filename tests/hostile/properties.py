@@ -18,6 +18,13 @@ from typing import Any, NoReturn
 import check_kodeks_xml as kodeks
 import check_senselock as senselock
 import check_usb_redirector as redirector
+import forwarder_facts
+import forwarder_lists
+import forwarder_log
+import kodeks_binding
+import kodeks_http
+import kodeks_record
+import kodeks_report
 import nagiosplugin
 import plugin_runtime as runtime
 
@@ -27,7 +34,7 @@ from hostile.grammar import KEY, KEY_ID, chance
 OK = 0
 
 
-def wanted_key(random: Random, tells_ids: bool, tells_name: bool = True) -> tuple[str, redirector.Wanted]:
+def wanted_key(random: Random, tells_ids: bool, tells_name: bool = True) -> tuple[str, forwarder_facts.Wanted]:
     """The key by its id where the list tells ids, else by its name."""
     text = KEY_ID if tells_ids and (chance(random, 0.5) or not tells_name) else KEY
     return text, redirector.wanted_device(text)
@@ -41,18 +48,18 @@ def a_list_of(product: str) -> Callable[[Random], bool]:
 
     def any_list(random: Random) -> bool:
         data = grammar.any_list(random, product)
-        reading = redirector.read_list(product, redirector.decode(data))
-        if isinstance(reading, redirector.Finding):
+        reading = forwarder_lists.read_list(product, forwarder_facts.decode(data))
+        if isinstance(reading, forwarder_facts.Finding):
             assert reading.state != OK, (data, reading)
             return False
-        if isinstance(reading, redirector.Unrecognised):
+        if isinstance(reading, forwarder_facts.Unrecognised):
             return False
         text, wanted = wanted_key(random, True)
-        finding = redirector.judge_device(wanted, reading, ())
+        finding = forwarder_facts.judge_device(wanted, reading, ())
         assert finding.state != OK or oracle.list_may_be_good(product, data, text), (data, text, finding)
-        term = redirector.judge_license("x", None, reading.licenses, None, None)
+        term = forwarder_facts.judge_license("x", None, reading.licenses, None, None)
         assert term.state != OK or re.search(rb"unlimited|[2-9]|1[0-9]", data.replace(b"\0", b"")), (data, term)
-        redirector.judge_list(reading, ())
+        forwarder_facts.judge_list(reading, ())
         return finding.state == OK
 
     return any_list
@@ -66,9 +73,9 @@ def forged_list(random: Random) -> bool:
         return False  # a server's list shows any user as good; show-remote-devices does not tell users
     text, wanted = wanted_key(random, made.tells_ids)
     data = made.text.encode("utf-8", "surrogatepass") if made.product == "usbipd-win" else grammar.encoded(random, made.text)
-    reading = redirector.read_list(made.product, redirector.decode(data))
-    if isinstance(reading, redirector.Listing):
-        finding = redirector.judge_device(wanted, reading, ())
+    reading = forwarder_lists.read_list(made.product, forwarder_facts.decode(data))
+    if isinstance(reading, forwarder_facts.Listing):
+        finding = forwarder_facts.judge_device(wanted, reading, ())
         assert finding.state != OK, (condition, text, made.text, finding)
     return False
 
@@ -79,10 +86,10 @@ def honest_list(random: Random) -> bool:
     devices.insert(random.randrange(len(devices) + 1), grammar.Listed(KEY, KEY_ID, random.choice(("free", "mine"))))
     devices = [item._replace(condition="free") if item.condition == "mine" else item for item in devices]
     made = random.choice(grammar.FORMS)(random, devices)
-    reading = redirector.read_list(made.product, redirector.decode(made.text.encode()))
+    reading = forwarder_lists.read_list(made.product, forwarder_facts.decode(made.text.encode()))
     _, wanted = wanted_key(random, made.tells_ids, made.product != "usbip")  # usbip's own names begin with the vendor's
-    assert isinstance(reading, redirector.Listing), (made.text, reading)
-    finding = redirector.judge_device(wanted, reading, ())
+    assert isinstance(reading, forwarder_facts.Listing), (made.text, reading)
+    finding = forwarder_facts.judge_device(wanted, reading, ())
     assert finding.state == OK, (made.text, finding)
     return True
 
@@ -93,10 +100,10 @@ def honest_list(random: Random) -> bool:
 def page(random: Random) -> bool:
     """Any page: OK only if it shows a binding that works."""
     data = grammar.any_page(random)
-    text = kodeks.decode_page(data, random.choice(("", "text/html", "text/html; charset=windows-1251", "x; charset=\x00")))
-    kodeks.refusal_on(text)
-    statements = kodeks.parse_license_page(text)
-    good = bool(statements) and kodeks.worst_of(statements).state == OK
+    text = kodeks_http.decode_page(data, random.choice(("", "text/html", "text/html; charset=windows-1251", "x; charset=\x00")))
+    kodeks_binding.refusal_on(text)
+    statements = kodeks_binding.parse_license_page(text)
+    good = bool(statements) and kodeks_binding.worst_of(statements).state == OK
     assert not good or oracle.page_may_be_good(text), data
     return good
 
@@ -104,19 +111,19 @@ def page(random: Random) -> bool:
 def honest_page(random: Random) -> bool:
     """A page as a server would send it: every failing binding counts, hidden ones do not, disagreement is not OK."""
     made = grammar.page_with(random, grammar.few(random, 2), grammar.few(random, 2))
-    statements = kodeks.parse_license_page(kodeks.decode_page(made.data, "text/html"))
+    statements = kodeks_binding.parse_license_page(kodeks_http.decode_page(made.data, "text/html"))
     assert len(statements) == made.good + made.bad, (made, statements)
-    good = bool(statements) and kodeks.worst_of(statements).state == OK
+    good = bool(statements) and kodeks_binding.worst_of(statements).state == OK
     assert good == (made.good > 0 and made.bad == 0), (made, statements)
     return good
 
 
-def read_report(data: bytes, random: Random) -> kodeks.Reading | None:
+def read_report(data: bytes, random: Random) -> kodeks_binding.Reading | None:
     """What a report says; None where it is refused. The pieces come as a socket might deliver them."""
     size = random.choice((1, 7, 100, 16384, 16384)) if len(data) < 3000 else 16384
     pieces = (data[at : at + size] for at in range(0, len(data), size))
     try:
-        return kodeks.read_report(pieces, "report.xml", kodeks.Wanted(None, kodeks.WORKS, chance(random, 0.3), 4 << 20))
+        return kodeks_report.read_report(pieces, "report.xml", kodeks_report.Wanted(None, kodeks_binding.WORKS, chance(random, 0.3), 4 << 20))
     except runtime.Problem as problem:
         assert problem.state != OK, (data, problem)
         return None
@@ -151,11 +158,11 @@ def pinned_report(random: Random) -> bool:
     """A report read at one pinned place: OK only if that place exists and says so."""
     made = grammar.report_with(random, grammar.few(random, 1), grammar.few(random, 1))
     data = grammar.mangled(random, made.data) if chance(random, 0.5) else made.data
-    pin = kodeks.parse_pin(random.choice(("/sysinfo/protection/binding", "/Report/License/@Binding", "/server/protection/SenseLock/state",
+    pin = kodeks_record.parse_pin(random.choice(("/sysinfo/protection/binding", "/Report/License/@Binding", "/server/protection/SenseLock/state",
                                           "/sysinfo/binding[2]", "/sysinfo/page", "/table/row[2]/c[2]", "/configuration/section[2]/param/@value")))  # fmt: skip
     assert pin is not None
     try:
-        reading = kodeks.read_report([data], "report.xml", kodeks.Wanted(pin))
+        reading = kodeks_report.read_report([data], "report.xml", kodeks_report.Wanted(pin))
     except runtime.Problem as problem:
         assert problem.state != OK
         return False
@@ -168,7 +175,7 @@ def pinned_report(random: Random) -> bool:
 def pin_text(random: Random) -> bool:
     """Any path for --record: refused, or it names at least one element and is what was written."""
     text = "".join(random.choice(("/", "a", "b[2]", "@c", "[", "]", "[0]", " ", "к:отчёт", grammar.hostile_text(random), "/a/b")) for _ in range(grammar.few(random, 8)))
-    pin = kodeks.parse_pin(text)
+    pin = kodeks_record.parse_pin(text)
     assert pin is None or (pin.steps and pin.path == text and text.startswith("/") and all(number > 0 for _, number in pin.steps)), text
     return pin is not None
 
@@ -215,19 +222,19 @@ def http(random: Random) -> bool:
         said.append(random.choice(answers))
         return FakeConnection(said[-1], random.choice((1, 10, 65536)) if len(said[-1]) < 2000 else 65536)
 
-    login = kodeks.Login("user", "pass%0d") if chance(random, 0.5) else None
-    server = kodeks.Server("kodeks.example", 80, login=login)
-    originals = kodeks.connect, runtime.connect, runtime.keep_secret
+    login = kodeks_http.Login("user", "pass%0d") if chance(random, 0.5) else None
+    server = kodeks_http.Server("kodeks.example", 80, login=login)
+    originals = kodeks_http.connect, runtime.connect, runtime.keep_secret
     runtime._process.started = time.monotonic()
-    vars(kodeks)["connect"] = vars(runtime)["connect"] = connect
+    vars(kodeks_http)["connect"] = vars(runtime)["connect"] = connect
     vars(runtime)["keep_secret"] = lambda text: None
     try:
-        reading = kodeks.read_license_page(server) if chance(random, 0.6) else kodeks.read_live_report(server, "xml", kodeks.Wanted())
-    except (runtime.Problem, kodeks.Unreachable) as problem:
+        reading = kodeks_http.read_license_page(server) if chance(random, 0.6) else kodeks.read_live_report(server, "xml", kodeks_report.Wanted())
+    except (runtime.Problem, kodeks_binding.Unreachable) as problem:
         assert getattr(problem, "state", 3) != OK
         return False
     finally:
-        vars(kodeks)["connect"], vars(runtime)["connect"], vars(runtime)["keep_secret"] = originals
+        vars(kodeks_http)["connect"], vars(runtime)["connect"], vars(runtime)["keep_secret"] = originals
     good = reading.statement.state == OK
     if good:
         assert oracle.answer_may_be_good(said[-1]), said
@@ -240,7 +247,7 @@ def redirect(random: Random) -> bool:
 
     pieces = ("/", "//", "http:", "https:", "HTTP://", "kodeks.example", "evil.example", ":80", ":", "@", "?", "#", "..", "\\", "%2f", "a", " ", "\t", "http://kodeks.example/", "кодекс")
     location = "".join(random.choice(pieces) if chance(random, 0.9) else grammar.hostile_text(random) for _ in range(1 + grammar.few(random, 7)))
-    origin, path = kodeks.redirect_target(location, "http://kodeks.example:80", "/admin/lic?a=1")
+    origin, path = kodeks_http.redirect_target(location, "http://kodeks.example:80", "/admin/lic?a=1")
     if origin != "http://kodeks.example:80":
         return False
     assert path.startswith("/") and not re.search(r"[\s\x00-\x1f\x7f-\U0010ffff]", path), (location, path)
@@ -255,7 +262,7 @@ def redirect(random: Random) -> bool:
 def cookie(random: Random) -> bool:
     """Any Set-Cookie: what is sent back can neither end the header's line nor add a cookie."""
     header = "".join(random.choice(("a", "=", ";", " ", "Max-Age=0", "path=/", '"', ",", "é", grammar.hostile_text(random))) for _ in range(1 + grammar.few(random, 6)))
-    found = kodeks.cookie_in(header.encode("utf-8", "replace").decode("latin-1"))
+    found = kodeks_http.cookie_in(header.encode("utf-8", "replace").decode("latin-1"))
     if found:
         assert not re.search(r"[\x00-\x1f\x7f;]", "=".join(found)) and found[0], (header, found)
         "=".join(found).encode("latin-1")
@@ -267,7 +274,7 @@ def report_name(random: Random) -> bool:
     pieces = ("report_", "000000_", "20261123", "_2008", "20260230", "00000000", "_9999", ".xml", "/", "\\", "٢", grammar.hostile_text(random))
     name = "report_000000_20261123_2008.xml" if chance(random, 0.3) else "".join(random.choice(pieces) for _ in range(1 + grammar.few(random, 7)))
     name = grammar.mangled(random, name.encode("utf-8", "replace")).decode("utf-8", "replace")
-    made = kodeks.made_at(name)
+    made = kodeks_report.made_at(name)
     assert made is None or datetime.datetime.fromtimestamp(made).year < 10000
     return made is not None
 
@@ -302,12 +309,12 @@ def devlist(random: Random) -> bool:
         return taken
 
     try:
-        reading = redirector.read_devlist(read)
+        reading = forwarder_lists.read_devlist(read)
     except OSError:
         return False
-    if not isinstance(reading, redirector.Listing):
+    if not isinstance(reading, forwarder_facts.Listing):
         return False
-    finding = redirector.judge_device(redirector.Wanted(KEY_ID, ""), reading, ())
+    finding = forwarder_facts.judge_device(forwarder_facts.Wanted(KEY_ID, ""), reading, ())
     assert finding.state != OK or bytes.fromhex(KEY_ID.replace(":", "")) in data, data
     return finding.state == OK
 
@@ -340,8 +347,8 @@ def location(random: Random) -> bool:
 def systemd(random: Random) -> bool:
     """Any answer of systemd: OK only for a loaded and active unit that is neither frozen nor without a process."""
     data = grammar.systemd_answer(random)
-    text = redirector.decode(data)
-    finding = redirector.judge_systemd("x.service", text)
+    text = forwarder_facts.decode(data)
+    finding = forwarder_facts.judge_systemd("x.service", text)
     if finding.state == OK:
         lines = set(re.split("\n", text.replace("\0", "") if data[:2] in (b"\xff\xfe", b"\xfe\xff") else text))
         assert "LoadState=loaded" in lines and {"ActiveState=active", "ActiveState=reloading"} & lines, data
@@ -352,7 +359,7 @@ def systemd(random: Random) -> bool:
 def windows_service(random: Random) -> bool:
     """Any word of psutil for a service: OK for "running" alone."""
     status = random.choice(("running", "stopped", "paused", "start_pending", None, "", "Running", "running ", grammar.hostile_text(random)))
-    finding = redirector.judge_windows_service("x", status)
+    finding = forwarder_facts.judge_windows_service("x", status)
     assert (finding.state == OK) == (status == "running"), (status, finding)
     return finding.state == OK
 
@@ -365,19 +372,19 @@ def log(random: Random) -> bool:
     lines = [grammar.hostile_text(random).encode("utf-8", "surrogatepass") if chance(random, 0.5) else grammar.raw(random, 30).replace(b"\n", b"") for _ in range(grammar.few(random, 6))]
     lines = [line for line in lines if b"FAULT" not in line.replace(b"\0", b"")]
     pattern = re.compile("FAULT")
-    assert redirector.matching_line(b"\n".join(lines), pattern) == "", lines
+    assert forwarder_log.matching_line(b"\n".join(lines), pattern) == "", lines
     lines.insert(random.randrange(len(lines) + 1), random.choice((b"FAULT", "сбой FAULT".encode("cp1251"), "x FAULT y".encode("utf-16-le"), b"\xff FAULT\r")))
-    assert "FAULT" in redirector.matching_line(b"\n".join(lines), pattern), lines
+    assert "FAULT" in forwarder_log.matching_line(b"\n".join(lines), pattern), lines
     return True
 
 
 def log_memory(random: Random) -> bool:
     """Any state file: what was written is read again; anything else is a memory in order or none."""
-    memory = redirector.LogMemory(random.getrandbits(40), 256 + random.getrandbits(40), grammar.raw(random, 200), grammar.hostile_text(random), random.getrandbits(31) / 7)
-    text = redirector.dump_memory(memory)
-    assert redirector.load_memory(text) == memory, memory
+    memory = forwarder_log.LogMemory(random.getrandbits(40), 256 + random.getrandbits(40), grammar.raw(random, 200), grammar.hostile_text(random), random.getrandbits(31) / 7)
+    text = forwarder_log.dump_memory(memory)
+    assert forwarder_log.load_memory(text) == memory, memory
     broken = grammar.mangled(random, text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
-    found = redirector.load_memory(broken)
+    found = forwarder_log.load_memory(broken)
     assert found is None or (found.offset >= len(found.mark) and found.seen >= 0), (broken, found)
     return found is not None
 
@@ -527,7 +534,7 @@ def licenses(random: Random) -> bool:
     today = datetime.date(1970, 1, 1) + datetime.timedelta(random.randrange(47000))
     ends = today + datetime.timedelta(random.choice((-400, -1, 0, 1, 6, 7, 8, 29, 30, 31, 400)))
     critical, warning = runtime.threshold("7:"), runtime.threshold("30:")
-    finding = redirector.judge_license("x", redirector.Term(ends, today), (), warning, critical)
+    finding = forwarder_facts.judge_license("x", forwarder_facts.Term(ends, today), (), warning, critical)
     left = (ends - today).days
     right = 3 if today.year < 2020 else 2 if left < 7 else 1 if left < 30 else 0
     assert finding.state == right, (today, ends, finding)

@@ -435,6 +435,46 @@ def test_a_runtime_that_a_failed_copy_has_cut(check: str, how: str, tmp_path: Pa
     assert judged(check, outcome, 10) == (3, "UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
 
 
+LOGGED = ("--product", "generic", "--log", "{report}", "--log-pattern", "X", "--state-dir", "{folder}")
+PARTS = {
+    "kodeks_binding": ("kodeks_xml", ("-H", "192.0.2.1", "--source", "page")),
+    "kodeks_http": ("kodeks_xml", ("-H", "192.0.2.1", "--source", "page")),
+    "kodeks_record": ("kodeks_xml", ("--file", "{report}")),
+    "kodeks_report": ("kodeks_xml", ("--file", "{report}")),
+    "forwarder_facts": ("usb_redirector", LOGGED),
+    "forwarder_products": ("usb_redirector", LOGGED),
+    "forwarder_lists": ("usb_redirector", ("--product", "usbip", "-H", "192.0.2.1")),
+    "forwarder_log": ("usb_redirector", LOGGED),
+}
+"""What is neither a check nor plugin_runtime, and a run that needs it."""
+
+
+def test_every_part_is_named() -> None:
+    assert set(PARTS) == {file.stem for file in CHECKS.glob("*.py")} - {"plugin_runtime", *(f"check_{check}" for check in SERVICES)}
+
+
+@pytest.mark.parametrize("how", ["missing", "in a statement", "between functions", "empty", "zero bytes", "unreadable"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_a_failed_copy_has_cut_or_left_out(part: str, how: str, tmp_path: Path) -> None:
+    check, arguments = PARTS[part]
+    report = tmp_path / "report.xml"
+    report.write_text("<a/>\n")
+    words = [argument.format(report=report, folder=tmp_path) for argument in arguments]
+    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
+    file = folder / f"{part}.py"
+    text = file.read_text()
+    last = [found.start() for found in re.finditer(r"^(?:def|class|[A-Z_]+ =) ?", text, re.MULTILINE)][-1]
+    cut = {"in a statement": text[: last + 10], "between functions": text[:last], "empty": "", "zero bytes": "\0" * 5000,
+           "unreadable": "\ufffd = \udc80", "missing": ""}[how]  # fmt: skip
+    file.write_text(cut, errors="surrogateescape")
+    problem = "beside this check is incomplete: copy the whole checks folder again"
+    if how == "missing":
+        file.unlink()
+        problem = "is missing beside this check: copy the whole checks folder"
+    outcome = run_check(check, *words, checks=folder)
+    assert judged(check, outcome, 10) == (3, f"UNKNOWN - {part}.py {problem}")
+
+
 # --- Disks, homes, clocks, logs -----------------------------------------------------------------------------------
 
 

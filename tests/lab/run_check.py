@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS = ROOT / "checks"
 PUNCTUAL = 1.5  # seconds past its limit that a run may take on two busy cores; on a quiet machine it is below 0.1
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_IMPORT = re.compile(r"^ *(?:from|import) (\w+)", re.MULTILINE)
 _LINE = re.compile(r"[A-Z_]+ (OK|WARNING|CRITICAL|UNKNOWN) - [^|\x00-\x1f\x7f-\x9f]+(?: \| [^|\x00-\x1f]+)?")
 
 
@@ -56,6 +57,15 @@ class Outcome:
         elif self.code in range(4) and match[1] != STATES[self.code]:
             found.append(f"the line says {match[1]}, the exit code {self.code}")
         return found
+
+
+def files_of(check: str) -> list[Path]:
+    """The file of a check and those of its folder that it imports, told by their import statements."""
+    files = [CHECKS / f"check_{check}.py"]
+    for file in files:
+        imported = (CHECKS / f"{name}.py" for name in dict.fromkeys(_IMPORT.findall(file.read_text("utf-8"))))
+        files += [path for path in imported if path.exists() and path not in files]
+    return files
 
 
 def command(check: str, *arguments: str, python: str | Sequence[str] = sys.executable, checks: Path = CHECKS) -> list[str]:

@@ -9,13 +9,13 @@ import socket
 import stat
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from lab.bare_python import BarePython
 from lab.reports import WORKS, report
-from lab.run_check import CHECKS, ROOT, Outcome, run_process
+from lab.run_check import CHECKS, ROOT, Outcome, files_of, run_process
 from lab.usb_bus import UsbBus
 
 pytestmark = pytest.mark.xdist_group("packaging-onefile")
@@ -42,16 +42,18 @@ def members(file: Path) -> dict[str, bytes]:
 
 def test_they_hold_the_sources_as_they_are(dist: Path, check: str) -> None:
     found = members(dist / check)
-    for name in (f"checks/{check}.py", "checks/plugin_runtime.py", "LICENSE"):
-        assert found[Path(name).name] == (ROOT / name).read_bytes()
+    files = [*files_of(check.partition("_")[2]), ROOT / "LICENSE"]
+    assert {name for name in found if "/" not in name} == {"__main__.py", *(file.name for file in files)}
+    for file in files:
+        assert found[file.name] == file.read_bytes()
     compiled = [name for name in found if not name.endswith((".py", "LICENSE", "LICENSE.txt", "METADATA", "WHEEL", "top_level.txt"))]
     assert compiled == []
 
 
-def imported_libraries(source: str) -> set[str]:
-    """The third-party modules a check imports, by name or through runtime.import_library."""
+def imported_libraries(files: Sequence[Path]) -> set[str]:
+    """The third-party modules that these files import, by name or through runtime.import_library."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -60,11 +62,11 @@ def imported_libraries(source: str) -> set[str]:
             argument = node.args[0]
             assert isinstance(argument, ast.Constant), "a library is named literally, so that the build can know it"
             names.add(str(argument.value))
-    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"plugin_runtime"}
+    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {file.stem for file in files}
 
 
 def test_they_hold_every_library_but_psutil_and_its_license(dist: Path, check: str) -> None:
-    wanted = imported_libraries((CHECKS / f"{check}.py").read_text()) - {"psutil"}
+    wanted = imported_libraries(files_of(check.partition("_")[2])) - {"psutil"}
     found = members(dist / check)
     held = {name.partition("/")[0] for name in found if name.count("/") == 1 and name.endswith("/__init__.py")}
     assert held == wanted

@@ -9,6 +9,10 @@ from datetime import datetime
 from typing import Iterator
 
 import check_kodeks_xml as check
+import kodeks_binding
+import kodeks_http
+import kodeks_record
+import kodeks_report
 import plugin_runtime as runtime
 import pytest
 from lab import reports
@@ -90,29 +94,29 @@ CHECK_KEY = "check where the key is plugged in and its forwarder first"
     ],
 )  # fmt: skip
 def test_judge_binding(text: str, state: int, sentence: str | None) -> None:
-    statement = check.judge_binding(text)
+    statement = kodeks_binding.judge_binding(text)
     assert statement.state == state
     assert sentence is None or statement.sentence == sentence
 
 
 @pytest.mark.parametrize("number", [5, 6, 50, 51, 665, 4111, 4112, 4113, 4116, 4117, 4118, 2007, 2008, 2010, 2020, 2021])
 def test_every_documented_error_has_its_own_advice(number: int) -> None:
-    advice = check.advice_for(f"Ошибка защиты {number} text")
+    advice = kodeks_binding.advice_for(f"Ошибка защиты {number} text")
     meaning, remedy = advice.split("; ")
     assert meaning, remedy
-    assert [code for code, other in check.PROTECTION_ERRORS.items() if other == advice] == [number]
+    assert [code for code, other in kodeks_binding.PROTECTION_ERRORS.items() if other == advice] == [number]
 
 
 @pytest.mark.parametrize(
     ("number", "same"), [(4107, 50), (4103, 2007), (4106, 2008), (4100, 2010), (4109, 2010), (4101, 2020), (4110, 2021)]
 )
 def test_errors_with_two_numbers(number: int, same: int) -> None:
-    assert check.advice_for(f"ошибка защиты: {number}") == check.PROTECTION_ERRORS[same]
+    assert kodeks_binding.advice_for(f"ошибка защиты: {number}") == kodeks_binding.PROTECTION_ERRORS[same]
 
 
 def test_an_unknown_error_has_no_advice() -> None:
-    assert check.advice_for("Ошибка защиты 4999") == ""
-    assert check.advice_for("Ошибка защиты 41110") == ""
+    assert kodeks_binding.advice_for("Ошибка защиты 4999") == ""
+    assert kodeks_binding.advice_for("Ошибка защиты 41110") == ""
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_an_unknown_error_has_no_advice() -> None:
     ],
 )
 def test_license_manager_in(text: str, expected: str) -> None:
-    assert check.license_manager_in(text) == expected
+    assert kodeks_binding.license_manager_in(text) == expected
 
 
 # --- The licence page -------------------------------------------------------------------------------------------------
@@ -185,23 +189,23 @@ GOOD_TEXT = "SenseLock ключ - [работает]"
     ],
 )  # fmt: skip
 def test_parse_license_page(page: str, expected: list[tuple[int, str]]) -> None:
-    assert [(item.state, item.text) for item in check.parse_license_page(page)] == expected
+    assert [(item.state, item.text) for item in kodeks_binding.parse_license_page(page)] == expected
 
 
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_the_page_says_what_the_binding_says(binding: str) -> None:
     from lab.kodeks_server import license_page
 
-    statements = check.parse_license_page(license_page(binding).decode())
-    assert statements == [check.judge_binding(binding)]
+    statements = kodeks_binding.parse_license_page(license_page(binding).decode())
+    assert statements == [kodeks_binding.judge_binding(binding)]
 
 
 def test_a_page_cut_anywhere_is_never_ok_before_its_line_has_ended() -> None:
     page = f"<HTML>\r\n<BR> {GOOD_LINE} <br>\r\n"
     end = page.index("<br>") + len("<br>")
     for length in range(end):
-        assert all(item.state != OK for item in check.parse_license_page(page[:length])), page[:length]
-    assert [item.state for item in check.parse_license_page(page[:end])] == [OK]
+        assert all(item.state != OK for item in kodeks_binding.parse_license_page(page[:length])), page[:length]
+    assert [item.state for item in kodeks_binding.parse_license_page(page[:end])] == [OK]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,7 @@ def test_a_page_cut_anywhere_is_never_ok_before_its_line_has_ended() -> None:
     [([OK, OK], OK, False), ([OK, UNKNOWN], UNKNOWN, True), ([UNKNOWN, CRITICAL, OK], CRITICAL, True), ([CRITICAL, CRITICAL], CRITICAL, False)],
 )
 def test_worst_of(states: list[int], state: int, note: bool) -> None:
-    worst = check.worst_of([check.Statement(item, str(item), "") for item in states])
+    worst = kodeks_binding.worst_of([kodeks_binding.Statement(item, str(item), "") for item in states])
     assert worst.state == state
     assert worst.sentence == f"{state} (one of {len(states)} bindings, which disagree)" if note else str(state)
 
@@ -230,7 +234,7 @@ def test_worst_of(states: list[int], state: int, note: bool) -> None:
     ],
 )
 def test_refusal_on(page: str, expected: str) -> None:
-    assert check.refusal_on(page) == expected
+    assert kodeks_binding.refusal_on(page) == expected
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_refusal_on(page: str, expected: str) -> None:
     ],
 )  # fmt: skip
 def test_decode_page(body: bytes, content_type: str, expected: str) -> None:
-    assert check.decode_page(body, content_type) == expected
+    assert kodeks_http.decode_page(body, content_type) == expected
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -282,7 +286,7 @@ HERE = "http://kodeks.example:80"
     ],
 )
 def test_redirect_target(location: str, origin: str, path: str) -> None:
-    assert check.redirect_target(location, HERE, "/admin/lic?old") == (origin, path)
+    assert kodeks_http.redirect_target(location, HERE, "/admin/lic?old") == (origin, path)
 
 
 @pytest.mark.parametrize(
@@ -301,11 +305,11 @@ def test_redirect_target(location: str, origin: str, path: str) -> None:
     ],
 )
 def test_cookie_in(header: str, expected: tuple[str, str] | None) -> None:
-    assert check.cookie_in(header) == expected
+    assert kodeks_http.cookie_in(header) == expected
 
 
 def test_percent_encoded() -> None:
-    assert check.percent_encoded("aZ9 &=+/%Я\udcff") == "aZ9%20%26%3D%2B%2F%25%D0%AF%FF"
+    assert kodeks_http.percent_encoded("aZ9 &=+/%Я\udcff") == "aZ9%20%26%3D%2B%2F%25%D0%AF%FF"
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -324,9 +328,9 @@ def received(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bytes]:
         sender = threading.Thread(target=send)
         sender.start()
         try:
-            wire = check.Wire(ours, "http://kodeks.example/x")
-            connection = check.Server("kodeks.example", 80)._ask(wire, "GET", "/x", b"")
-            answer = check.Answer(connection, wire, "http://kodeks.example/x")
+            wire = kodeks_http.Wire(ours, "http://kodeks.example/x")
+            connection = kodeks_http.Server("kodeks.example", 80)._ask(wire, "GET", "/x", b"")
+            answer = kodeks_http.Answer(connection, wire, "http://kodeks.example/x")
             return answer.status, b"".join(answer.pieces())
         finally:
             ours.close()
@@ -373,7 +377,7 @@ def test_answers(data: bytes, expected: tuple[int, bytes], monkeypatch: pytest.M
     ],
 )  # fmt: skip
 def test_broken_answers(data: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(check.Unreachable) as failure:
+    with pytest.raises(kodeks_binding.Unreachable) as failure:
         received(data, monkeypatch)
     assert str(failure.value) == f"http://kodeks.example/x {sentence}"
 
@@ -381,10 +385,10 @@ def test_broken_answers(data: bytes, sentence: str, monkeypatch: pytest.MonkeyPa
 # --- The record -------------------------------------------------------------------------------------------------------
 
 
-def verdict_on(data: bytes, block: int | None = None, **how: object) -> check.Statement:
+def verdict_on(data: bytes, block: int | None = None, **how: object) -> kodeks_binding.Statement:
     """What a report says; `how` goes to the parser."""
-    parser = check.ReportParser(**how)  # type: ignore[arg-type]
-    parser.read(check.regrouped([data], 1 << 40))
+    parser = kodeks_report.ReportParser(**how)  # type: ignore[arg-type]
+    parser.read(kodeks_report.regrouped([data], 1 << 40))
     return parser.findings.verdict()
 
 
@@ -494,7 +498,7 @@ def test_records(xml: str, expected: tuple[str, str]) -> None:
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
     statement = verdict_on(b"".join(reports.report(schema, size=40_000, bindings=[binding], decoys=True)))
-    assert statement.state == check.judge_binding(binding).state, statement
+    assert statement.state == kodeks_binding.judge_binding(binding).state, statement
 
 
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
@@ -533,8 +537,8 @@ def test_encodings(encoding: str, schema: str) -> None:
                      "the report declares entities or attributes of its own, which no sysinfo report does: not read", id="external entity"),
         pytest.param(b'<!DOCTYPE a SYSTEM "x.dtd"><a>SenseLock &x;</a>',
                      "the report refers to an entity that it does not hold (x): not read", id="entity of another document"),
-        pytest.param(b"".join(reports.deep(200_000)), check.TOO_DEEP, id="deep"),
-        pytest.param(b"<a>" + b"".join(b"<n%d/>" % number for number in range(80_000)) + b"</a>", check.TOO_DEEP, id="names"),
+        pytest.param(b"".join(reports.deep(200_000)), kodeks_report.TOO_DEEP, id="deep"),
+        pytest.param(b"<a>" + b"".join(b"<n%d/>" % number for number in range(80_000)) + b"</a>", kodeks_report.TOO_DEEP, id="names"),
         pytest.param(b"".join(reports.huge_attribute(3 << 20)), "the report has a tag or a comment of more than 1 MB: that is no sysinfo report", id="attribute"),
     ],
 )  # fmt: skip
@@ -591,16 +595,16 @@ def documents(count: int) -> Iterator[bytes]:
 
 def test_the_verdict_depends_neither_on_blocks_nor_on_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of any length, handlers everywhere or only where a word is, exact paths or not: one verdict."""
-    usual = check.words_to_find
+    usual = kodeks_report.words_to_find
     states = set()
     for number, data in enumerate(documents(60)):
         reach = (40, 64, 200)[number % 3]
-        monkeypatch.setattr(check, "REACH", reach)
+        monkeypatch.setattr(kodeks_report, "REACH", reach)
         verdicts = set()
         for block in (reach, reach + 7, 333, 1 << 20):
-            monkeypatch.setattr(check, "BLOCK", block)
+            monkeypatch.setattr(kodeks_report, "BLOCK", block)
             for words in (usual, lambda beginning: ()):
-                monkeypatch.setattr(check, "words_to_find", words)
+                monkeypatch.setattr(kodeks_report, "words_to_find", words)
                 verdicts |= {verdict_on(data), verdict_on(data, exact=True)}
         assert len(verdicts) == 1, (number, verdicts)
         states.add(verdicts.pop().state)
@@ -610,16 +614,16 @@ def test_the_verdict_depends_neither_on_blocks_nor_on_handlers(monkeypatch: pyte
 def test_handlers_stay_off_where_no_word_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of a large report depends on this."""
     started = []
-    usual = check.Element.__init__
+    usual = kodeks_record.Element.__init__
 
-    def counted(self: check.Element, *arguments: object) -> None:
+    def counted(self: kodeks_record.Element, *arguments: object) -> None:
         started.append(arguments)
         usual(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(check.Element, "__init__", counted)
+    monkeypatch.setattr(kodeks_record.Element, "__init__", counted)
     data = b"".join(reports.report("text", size=1_000_000, neighbours=False))
     assert verdict_on(data).state == OK
-    assert 10 < len(started) < 6 * check.BLOCK / len("<a></a>")
+    assert 10 < len(started) < 6 * kodeks_report.BLOCK / len("<a></a>")
     assert data.count(b"</") > 5 * len(started)
 
 
@@ -637,7 +641,7 @@ def test_handlers_stay_off_where_no_word_is(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )  # fmt: skip
 def test_parse_pin(path: str, expected: tuple[object, str] | None) -> None:
-    pin = check.parse_pin(path)
+    pin = kodeks_record.parse_pin(path)
     assert (pin and (pin.steps, pin.attribute)) == expected
 
 
@@ -652,7 +656,7 @@ PINNED = "<r><m><s>1</s></m><m x='2'><s>работает</s><s> a <t>b</t> c </s
     ],
 )  # fmt: skip
 def test_pinned_values(path: str, expected: str | None) -> None:
-    parser = check.ReportParser(check.parse_pin(path))
+    parser = kodeks_report.ReportParser(kodeks_record.parse_pin(path))
     parser.read([PINNED.encode()])
     assert parser.pinned == expected
 
@@ -660,23 +664,23 @@ def test_pinned_values(path: str, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "works", "state"),
     [
-        ("работает", check.WORKS, OK), (" [работает] ", check.WORKS, OK), ("SenseLock ключ - [работает]", check.WORKS, OK),
-        ("1", "1", OK), ("1", check.WORKS, CRITICAL), ("0", "1", CRITICAL), ("работает", "1", CRITICAL), ("", "1", UNKNOWN),
-        (" ", check.WORKS, UNKNOWN), ("не работает", check.WORKS, CRITICAL), ("SenseLock ключ - [работает", check.WORKS, CRITICAL),
+        ("работает", kodeks_binding.WORKS, OK), (" [работает] ", kodeks_binding.WORKS, OK), ("SenseLock ключ - [работает]", kodeks_binding.WORKS, OK),
+        ("1", "1", OK), ("1", kodeks_binding.WORKS, CRITICAL), ("0", "1", CRITICAL), ("работает", "1", CRITICAL), ("", "1", UNKNOWN),
+        (" ", kodeks_binding.WORKS, UNKNOWN), ("не работает", kodeks_binding.WORKS, CRITICAL), ("SenseLock ключ - [работает", kodeks_binding.WORKS, CRITICAL),
     ],
 )  # fmt: skip
 def test_judge_pinned(text: str, works: str, state: int) -> None:
-    assert check.judge_pinned(text, works, "/a").state == state
+    assert kodeks_record.judge_pinned(text, works, "/a").state == state
 
 
 def test_every_path_that_is_shown_can_be_pinned() -> None:
     for schema, shape in reports.SCHEMAS.items():
         data = b"".join(reports.report(schema, size=30_000, decoys=True))
-        parser = check.ReportParser(exact=True)
-        parser.read(check.regrouped([data], 1 << 30))
+        parser = kodeks_report.ReportParser(exact=True)
+        parser.read(kodeks_report.regrouped([data], 1 << 30))
         for candidate in parser.findings.listed:
-            pinned = check.ReportParser(check.parse_pin(candidate.path))
-            pinned.read(check.regrouped([data], 1 << 30))
+            pinned = kodeks_report.ReportParser(kodeks_record.parse_pin(candidate.path))
+            pinned.read(kodeks_report.regrouped([data], 1 << 30))
             assert pinned.pinned is not None, (schema, candidate)
         record = next(item for item in parser.findings.listed if item.sure and item.statement.state == OK)
         assert record.path.replace("/к:", "/").endswith(shape.path.rpartition("/")[2].replace("c", "c[2]" if schema == "rows" else "c"))
@@ -701,7 +705,7 @@ def test_every_path_that_is_shown_can_be_pinned() -> None:
     ],
 )
 def test_made_at(name: str, expected: datetime | None) -> None:
-    assert check.made_at(name) == (expected.timestamp() if expected else None)
+    assert kodeks_report.made_at(name) == (expected.timestamp() if expected else None)
 
 
 @pytest.mark.parametrize(
@@ -712,16 +716,16 @@ def test_made_at(name: str, expected: datetime | None) -> None:
     ],
 )  # fmt: skip
 def test_form_of(beginning: bytes, expected: str) -> None:
-    assert check.form_of(beginning) == expected
+    assert kodeks_report.form_of(beginning) == expected
 
 
 def test_regrouped() -> None:
-    pieces = [b"a" * 3, b"", b"b" * check.BLOCK, b"c" * (3 * check.BLOCK), b"d"]
-    blocks = list(check.regrouped(pieces, 1 << 20))
+    pieces = [b"a" * 3, b"", b"b" * kodeks_report.BLOCK, b"c" * (3 * kodeks_report.BLOCK), b"d"]
+    blocks = list(kodeks_report.regrouped(pieces, 1 << 20))
     assert b"".join(blocks) == b"".join(pieces)
-    assert {len(block) for block in blocks[:-1]} == {check.BLOCK}
+    assert {len(block) for block in blocks[:-1]} == {kodeks_report.BLOCK}
     with pytest.raises(runtime.Problem, match="the report is larger than 0 MB: --max-size allows more"):
-        list(check.regrouped(pieces, 4 * check.BLOCK))
+        list(kodeks_report.regrouped(pieces, 4 * kodeks_report.BLOCK))
 
 
 # --- Options ----------------------------------------------------------------------------------------------------------

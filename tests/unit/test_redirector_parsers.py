@@ -12,10 +12,14 @@ import types
 from typing import Any
 
 import check_usb_redirector as check
+import forwarder_facts
+import forwarder_lists
+import forwarder_log
+import forwarder_products
 import nagiosplugin
 import plugin_runtime as runtime
 import pytest
-from check_usb_redirector import (
+from forwarder_facts import (
     ATTACHED,
     DISCONNECTED,
     OFFERED,
@@ -25,12 +29,12 @@ from check_usb_redirector import (
     Device,
     Finding,
     Listing,
-    LogMemory,
     Process,
     Term,
     Unrecognised,
     Wanted,
 )
+from forwarder_log import LogMemory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.forwarder_tools import SAMPLES, sample
@@ -41,7 +45,7 @@ KEY = "0471:485d"
 
 def read(reader: str, output: bytes | str) -> Any:
     """A tool's output through the whole reading."""
-    return check.read_list(reader, check.decode(output if isinstance(output, bytes) else output.encode()))
+    return forwarder_lists.read_list(reader, forwarder_facts.decode(output if isinstance(output, bytes) else output.encode()))
 
 
 # --- Every capture --------------------------------------------------------------------------------------------
@@ -208,7 +212,7 @@ def good(reading: Any) -> list[str]:
     """The devices that a reading gives as good ones to whoever asks for them."""
     if not isinstance(reading, Listing):
         return []
-    return [device.name for device in reading.devices if check.judge_state("", device, reading.side, ()).state == OK]
+    return [device.name for device in reading.devices if forwarder_facts.judge_state("", device, reading.side, ()).state == OK]
 
 
 # The tools that end their lists with a line of its own; a list of the others can only be cut between two devices.
@@ -229,14 +233,14 @@ def test_an_open_list_that_is_cut_shows_no_more_than_the_whole(name: str) -> Non
         assert set(good(read(reader_of(name), raw[:length]))) <= set(good(CAPTURES[name])), length
 
 
-@pytest.mark.parametrize("reader", check.READERS)
+@pytest.mark.parametrize("reader", forwarder_lists.READERS)
 @pytest.mark.parametrize("name", CAPTURES)
 def test_no_list_is_taken_for_another_products(reader: str, name: str) -> None:
     if reader != reader_of(name):
         assert isinstance(read(reader, sample(name)), Unrecognised)
 
 
-@pytest.mark.parametrize("reader", check.READERS)
+@pytest.mark.parametrize("reader", forwarder_lists.READERS)
 @pytest.mark.parametrize(
     "output",
     [b"", b"\n\n", b"\0", b"\xff\xfe", b"\xff\xfe\x00", b"\xfe\xff\xd8\x00", b"oops", b"<", b"{", b"[]", b"{}", b"null", b"1e999",
@@ -251,7 +255,7 @@ def test_nonsense_is_unrecognised_with_evidence(reader: str, output: bytes) -> N
     assert reading.evidence
 
 
-@given(reader=st.sampled_from(sorted(check.READERS)), output=st.binary(max_size=300))
+@given(reader=st.sampled_from(sorted(forwarder_lists.READERS)), output=st.binary(max_size=300))
 @settings(max_examples=300, deadline=None)
 def test_no_bytes_make_a_reader_raise(reader: str, output: bytes) -> None:
     assert isinstance(read(reader, output), (Listing, Finding, Unrecognised))
@@ -345,14 +349,14 @@ CYRILLIC = "Ключ Гранд-Смета"
 def test_a_name_is_found_in_every_code_page(encoding: str) -> None:
     raw = VIRTUALHERE.replace("Senselock SenseIV", CYRILLIC).replace(" (In-use by: (operator) at 192.0.2.30)", "").encode(encoding)
     listing = read("virtualhere", raw)
-    finding = check.judge_device(Wanted("", CYRILLIC.upper()), listing, ())
+    finding = forwarder_facts.judge_device(Wanted("", CYRILLIC.upper()), listing, ())
     assert finding == Finding(OK, f"key {CYRILLIC.upper()} is offered by the forwarder")
 
 
 def test_half_a_character_in_json_harms_nothing() -> None:
     entry = {"BusId": "1-1", "ClientIPAddress": None, "Description": "\ud800x", "InstanceId": "", "PersistedGuid": "g"}
     listing = read("usbipd-win", json.dumps({"Devices": [entry]}))
-    assert check.judge_device(Wanted("", "x"), listing, ()).state == CRITICAL
+    assert forwarder_facts.judge_device(Wanted("", "x"), listing, ()).state == CRITICAL
     assert str(listing.devices[0])
 
 
@@ -441,19 +445,19 @@ class Bytes:
 
 @pytest.mark.parametrize("interfaces", [0, 1, 2, 255])
 def test_the_exported_devices(interfaces: int) -> None:
-    reading = check.read_devlist(Bytes(wire(KEY, "1bc0:0051", interfaces=interfaces)).read)
+    reading = forwarder_lists.read_devlist(Bytes(wire(KEY, "1bc0:0051", interfaces=interfaces)).read)
     assert reading == Listing((Device("", KEY, OFFERED, "", "1-1"), Device("", "1bc0:0051", OFFERED, "", "1-2")))
 
 
 def test_nothing_exported() -> None:
-    assert check.read_devlist(Bytes(wire()).read) == Listing()
+    assert forwarder_lists.read_devlist(Bytes(wire()).read) == Listing()
 
 
 def test_an_answer_cut_anywhere_is_no_list() -> None:
     whole = wire(KEY, KEY)
     for length in range(len(whole)):
         with pytest.raises(EOFError):
-            check.read_devlist(Bytes(whole[:length]).read)
+            forwarder_lists.read_devlist(Bytes(whole[:length]).read)
 
 
 @pytest.mark.parametrize(
@@ -470,7 +474,7 @@ def test_an_answer_cut_anywhere_is_no_list() -> None:
     ids=["http", "version 1.0.0", "another reply", "the request itself", "refused", "too many", "four billion"],
 )
 def test_an_answer_of_another_kind(answer: bytes, expected: object) -> None:
-    assert check.read_devlist(Bytes(answer).read) == expected
+    assert forwarder_lists.read_devlist(Bytes(answer).read) == expected
 
 
 # --- The license ----------------------------------------------------------------------------------------------
@@ -481,7 +485,7 @@ TODAY = datetime.date(2026, 11, 23)
 def judged(ends: str | None, today: datetime.date = TODAY, warning: str = "30:", critical: str = "7:") -> Finding:
     """The finding on a license that ends then."""
     term = Term(datetime.date.fromisoformat(ends) if ends else None, today)
-    return check.judge_license("USB Redirector", term, (), nagiosplugin.Range(warning), nagiosplugin.Range(critical))
+    return forwarder_facts.judge_license("USB Redirector", term, (), nagiosplugin.Range(warning), nagiosplugin.Range(critical))
 
 
 @pytest.mark.parametrize(
@@ -543,11 +547,11 @@ def test_a_license_without_end() -> None:
     ],
 )
 def test_a_term_that_nobody_gave(licenses: tuple[tuple[str, int | None], ...], state: int, sentence: str) -> None:
-    assert check.judge_license("X", None, licenses, None, None) == Finding(state, sentence)
+    assert forwarder_facts.judge_license("X", None, licenses, None, None) == Finding(state, sentence)
 
 
 def test_no_license_outranks_what_the_operator_believes() -> None:
-    assert check.judge_license("X", Term(None, TODAY), (("hub", 0),), None, None).state == CRITICAL
+    assert forwarder_facts.judge_license("X", Term(None, TODAY), (("hub", 0),), None, None).state == CRITICAL
 
 
 @pytest.mark.parametrize("text", ["2027-01-31", "2028-02-29", "perpetual", "PERPETUAL", "2099-12-31"])
@@ -593,12 +597,12 @@ def test_no_term(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_device_in_a_state(device: Device, side: str, clients: tuple[str, ...], state: int, sentence: str) -> None:
-    assert check.judge_state("k", device, side, clients) == Finding(state, sentence)
+    assert forwarder_facts.judge_state("k", device, side, clients) == Finding(state, sentence)
 
 
 def test_in_use_by_this_machine_is_its_own() -> None:
     device = SENSE._replace(state=USED, user=f"{os.uname().nodename} 192.0.2.10")
-    assert check.judge_state("k", device, "client", ()).state == OK
+    assert forwarder_facts.judge_state("k", device, "client", ()).state == OK
 
 
 TOKEN = Device("Token JC", "", OFFERED, "", "SERVER.73")
@@ -632,7 +636,7 @@ TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
     ],
 )  # fmt: skip
 def test_a_device_that_is_wanted(wanted: str, listing: Listing, state: int, sentence: str) -> None:
-    assert check.judge_device(check.wanted_device(wanted), listing, ()) == Finding(state, sentence)
+    assert forwarder_facts.judge_device(check.wanted_device(wanted), listing, ()) == Finding(state, sentence)
 
 
 @pytest.mark.parametrize(
@@ -649,7 +653,7 @@ def test_a_device_that_is_wanted(wanted: str, listing: Listing, state: int, sent
     ],
 )  # fmt: skip
 def test_a_list_where_no_device_is_wanted(listing: Listing, state: int, sentence: str) -> None:
-    assert check.judge_list(listing, ()) == Finding(state, sentence)
+    assert forwarder_facts.judge_list(listing, ()) == Finding(state, sentence)
 
 
 # --- Processes and services -----------------------------------------------------------------------------------
@@ -670,7 +674,7 @@ def test_a_list_where_no_device_is_wanted(listing: Listing, state: int, sentence
     ],
 )  # fmt: skip
 def test_processes(found: tuple[Process, ...], state: int, sentence: str) -> None:
-    assert check.judge_process("usbsrvd", found) == Finding(state, sentence)
+    assert forwarder_facts.judge_process("usbsrvd", found) == Finding(state, sentence)
 
 
 @pytest.mark.parametrize(
@@ -683,7 +687,7 @@ def test_processes(found: tuple[Process, ...], state: int, sentence: str) -> Non
     ],
 )  # fmt: skip
 def test_names_of_programs(name: str, wanted: str, windows: bool, same: bool) -> None:
-    assert check.same_program(name, wanted, windows) is same
+    assert forwarder_facts.same_program(name, wanted, windows) is same
 
 
 def unit(**values: str) -> str:
@@ -723,7 +727,7 @@ def unit(**values: str) -> str:
     ],
 )  # fmt: skip
 def test_systemd(text: str, state: int, sentence: str) -> None:
-    assert check.judge_systemd("u", text) == Finding(state, sentence)
+    assert forwarder_facts.judge_systemd("u", text) == Finding(state, sentence)
 
 
 class RecordedServices:
@@ -807,14 +811,14 @@ def test_no_service(text: str) -> None:
         check.service_name(text)
 
 
-@pytest.mark.parametrize("product", check.PRODUCTS)
+@pytest.mark.parametrize("product", forwarder_products.PRODUCTS)
 def test_the_table_of_products_is_sound(product: str) -> None:
-    item = check.PRODUCTS[product]
-    assert item.reader in (*check.READERS, "", "exit code")
+    item = forwarder_products.PRODUCTS[product]
+    assert item.reader in (*forwarder_lists.READERS, "", "exit code")
     for (side, system), source in item.sides.items():
         assert side in ("server", "client") and system in ("posix", "nt")
         assert source.command or source.process or source.service
-        assert not source.command or item.reader in check.READERS
+        assert not source.command or item.reader in forwarder_lists.READERS
 
 
 # --- The log --------------------------------------------------------------------------------------------------
@@ -834,18 +838,18 @@ def test_the_table_of_products_is_sound(product: str) -> None:
     ],
 )
 def test_the_last_matching_line(data: bytes, line: str) -> None:
-    assert check.matching_line(data, re.compile("license"))[:1000].startswith(line)
-    assert bool(check.matching_line(data, re.compile("license"))) == bool(line)
+    assert forwarder_log.matching_line(data, re.compile("license"))[:1000].startswith(line)
+    assert bool(forwarder_log.matching_line(data, re.compile("license"))) == bool(line)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1251", "cp866"])
 def test_a_pattern_in_russian_finds_every_code_page(encoding: str) -> None:
-    assert check.matching_line("Лицензия истекла\n".encode(encoding), re.compile("лицензия", re.IGNORECASE)) == "Лицензия истекла"
+    assert forwarder_log.matching_line("Лицензия истекла\n".encode(encoding), re.compile("лицензия", re.IGNORECASE)) == "Лицензия истекла"
 
 
 def test_a_memory_survives_its_file() -> None:
     memory = LogMemory(7, 300, b"\xff\x00abc", "ключ|\n", 12.5)
-    assert check.load_memory(check.dump_memory(memory)) == memory
+    assert forwarder_log.load_memory(forwarder_log.dump_memory(memory)) == memory
 
 
 @pytest.mark.parametrize(
@@ -854,4 +858,4 @@ def test_a_memory_survives_its_file() -> None:
      "[1, 7, 9, \"\", \"\", -1]", "[1, 7, 9, \"\", \"\", NaN]", "[1, 1e999, 9, \"\", \"\", 0]", "[" * 100_000, "[1, null, 9, \"\", \"\", 0]"],
 )  # fmt: skip
 def test_a_broken_memory_is_none(text: str) -> None:
-    assert check.load_memory(text) is None
+    assert forwarder_log.load_memory(text) is None

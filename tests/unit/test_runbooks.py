@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import check_kodeks_xml
+import kodeks_binding
 import pytest
 import yaml
 from lab import reports
@@ -32,7 +32,7 @@ from lab.evening import KEY, SCENES, Evening
 from lab.faults import PortState
 from lab.forwarder_tools import forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, Kodweb, Licenses
-from lab.run_check import CHECKS, ROOT, command, run_process
+from lab.run_check import CHECKS, ROOT, command, files_of, run_process
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -399,7 +399,7 @@ PLUGINS = {
 
 def sentences(plugins: Sequence[str]) -> str:
     """The sources of plugins and of what they share, string literals that are split over lines joined."""
-    files = [CHECKS / "plugin_runtime.py", *(CHECKS / f"check_{plugin}.py" for plugin in plugins)]
+    files = dict.fromkeys(file for plugin in plugins for file in files_of(plugin))
     return re.sub(r'"\s*\n\s*f?"', "", "\n".join(file.read_text("utf-8") for file in files))
 
 
@@ -423,8 +423,8 @@ def test_the_table_of_error_codes_is_the_plugins(language: str) -> None:
     rows = page(language, "KodeksXmlSensLockStatus").tables[-1][1:]
     shown = [tuple(map(int, re.findall(r"[0-9]+", row[0]))) for row in rows]
     known = []
-    for code in check_kodeks_xml.PROTECTION_ERRORS:
-        known.append((code, *(other for other, same in check_kodeks_xml.SAME_ERROR.items() if same == code)))
+    for code in kodeks_binding.PROTECTION_ERRORS:
+        known.append((code, *(other for other, same in kodeks_binding.SAME_ERROR.items() if same == code)))
     assert sorted(shown) == sorted(known)
 
 

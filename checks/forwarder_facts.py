@@ -1,0 +1,307 @@
+"""What can be known of a USB forwarder, and what it means: devices, license, processes, services.
+
+Pure: facts in, findings out. A state, a list or a name that is not known is never good; several devices that bear the
+wanted name must agree.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import plugin_runtime as runtime
+
+if TYPE_CHECKING:
+    import datetime
+    from typing import Sequence
+
+    import nagiosplugin
+
+OK, WARNING, CRITICAL, UNKNOWN = runtime.OK, runtime.WARNING, runtime.CRITICAL, runtime.UNKNOWN
+
+# --- Value objects --------------------------------------------------------------------------------------------
+
+# States of a listed device. The first three are good ones; USED depends on who uses it.
+ATTACHED = "attached here"
+OFFERED = "offered"
+USED = "in use"
+UNSHARED = "plugged in, but not shared"
+UNAVAILABLE = "not available"
+DISCONNECTED = "disconnected"
+
+
+class Device(NamedTuple):
+    """One device in a forwarder's list.
+
+    `usb_id` is "vid:pid" in lower case, "" where the list names none. `state` is one of the states above or what keeps
+    the list from telling one. `user` is who uses it ("192.0.2.10"), `place` its address in the list.
+    """
+
+    name: str
+    usb_id: str
+    state: str
+    user: str = ""
+    place: str = ""
+
+    def __str__(self) -> str:
+        words = [self.usb_id, readings(self.name)[0], f"at {self.place}" if self.place else ""]
+        by = f" by {self.user}" if self.user else ""
+        return f"{' '.join(filter(None, words)) or 'a device without a name'}: {self.state}{by}"
+
+
+class Listing(NamedTuple):
+    """A recognised list. `side` tells whose view it is: the server's that shares, or the client's that attaches.
+
+    `lost` are servers that the client is not connected to. `licenses` are (server, devices it may serve, None =
+    unlimited). `absent` is how to judge a device that is not in the list, and what to say of it.
+    """
+
+    devices: tuple[Device, ...] = ()
+    side: str = "client"
+    lost: tuple[str, ...] = ()
+    licenses: tuple[tuple[str, int | None], ...] = ()
+    absent: tuple[int, str] = (CRITICAL, "is not offered by the forwarder")
+
+
+class Unrecognised(NamedTuple):
+    """Not a list that any capture shows; `evidence` is the first line that does not fit, or what is missing."""
+
+    evidence: str
+
+
+class Finding(NamedTuple):
+    """One judged part of the forwarder and the sentence for it."""
+
+    state: int
+    sentence: str
+
+
+class Term(NamedTuple):
+    """The term of a license as the operator knows it: its last valid day (None = it never ends), seen from today."""
+
+    ends: datetime.date | None
+    today: datetime.date
+
+    def left(self) -> int | None:
+        """Days left; 0 on the last valid day, negative behind it."""
+        return None if self.ends is None else (self.ends - self.today).days
+
+
+class Process(NamedTuple):
+    """One process as psutil sees it; `status` is psutil's word, for example "running" or "stopped"."""
+
+    pid: int
+    status: str
+
+
+class Wanted(NamedTuple):
+    """A device that must be there: by `usb_id`, else by the name or place that the list shows."""
+
+    usb_id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"key {self.usb_id or runtime.clean(readings(self.name)[0], 80)}"
+
+    def matches(self, device: Device) -> bool:
+        """Whole names only, case and blanks aside: one name may be part of another."""
+        if self.usb_id:
+            return device.usb_id == self.usb_id
+        names = {plain(text) for text in (*readings(device.name), device.place)}
+        return any(plain(text) in names for text in readings(self.name))
+
+
+# --- Text from tools ------------------------------------------------------------------------------------------
+
+
+def decode(output: bytes) -> str:
+    """A tool's output as text. Bytes that are not UTF-8 survive as surrogates, see readings().
+
+    PowerShell writes captured output as UTF-16 with a byte order mark.
+    """
+    if output[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return output.decode("utf-16", "replace").replace("\r\n", "\n")
+    return output.decode("utf-8", "surrogateescape").lstrip("\ufeff").replace("\r\n", "\n")
+
+
+def readings(name: str) -> tuple[str, ...]:
+    """What a name can mean: itself, or, where its bytes are no UTF-8, the same bytes in the code pages of Windows
+    and of its console in Russian."""
+    try:
+        raw = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # JSON can write half of a character
+        return (name,)
+    if raw == name.encode("utf-8", "replace"):
+        return (name,)
+    return tuple(raw.decode(encoding, "replace") for encoding in ("cp1251", "cp866"))
+
+
+def first_line(text: str) -> str:
+    """The first line that says something: the evidence for an answer nobody understands."""
+    return next((line for line in text.split("\n") if line.strip()), "no output at all")
+
+
+def plain(text: str) -> str:
+    """A name without what people write differently: case and runs of blanks."""
+    return " ".join(text.split()).casefold()
+
+
+# --- The license ----------------------------------------------------------------------------------------------
+
+
+def days(number: int) -> str:
+    """`1 day`, `20 days`."""
+    return f"{number} day" if number == 1 else f"{number} days"
+
+
+def judge_license(
+    title: str,
+    term: Term | None,
+    licenses: Sequence[tuple[str, int | None]],
+    warning: nagiosplugin.Range | None,
+    critical: nagiosplugin.Range | None,
+) -> Finding:
+    """The license by the operator's date and by what the forwarder told of it. Its last day counts as valid."""
+    without = [server for server, capacity in licenses if capacity == 0]
+    if without:
+        return Finding(CRITICAL, f"license of {title}: none on {runtime.clean(without[0], 60)}, buy or renew it")
+    if term is None:
+        # An unlicensed VirtualHere server serves one device, so only a larger number proves a license (vendor's site).
+        if licenses and all(capacity is None or capacity > 1 for _, capacity in licenses):
+            shown = ", ".join(f"{runtime.clean(server, 60)} {capacity or 'unlimited'}" for server, capacity in licenses[:3])
+            return Finding(OK, f"license of {title} is there (devices it may serve: {shown})")
+        return Finding(UNKNOWN, f"license term of {title} unknown: give --license-expires YYYY-MM-DD or perpetual")
+    left = term.left()
+    if left is None:
+        return Finding(OK, f"license of {title} is perpetual")
+    if term.today.year < 2020:
+        return Finding(UNKNOWN, f"this machine's clock says {term.today}: license of {title} until {term.ends} cannot be judged")
+    if left < 0:
+        return Finding(CRITICAL, f"license of {title} expired {days(-left)} ago ({term.ends}): renew it, then reconnect the key")
+    ends = f"license of {title} ends {f'in {days(left)}' if left else 'today'} ({term.ends})"
+    state = int(runtime.judge(left, warning, critical))
+    return Finding(state, f"{ends}: renew it now" if state else ends)
+
+
+# --- Devices --------------------------------------------------------------------------------------------------
+
+
+NOT_LISTED_WHEN_USED = "a device in use by another machine is not in that list"
+
+
+def judge_device(wanted: Wanted, listing: Listing, clients: Sequence[str]) -> Finding:
+    """A device that the operator named. Several that bear the name must agree, otherwise nothing is proven."""
+    if listing.licenses and not listing.devices:
+        return Finding(UNKNOWN, f"{wanted}: the list command lists licenses, not devices")
+    found = [judge_state(str(wanted), device, listing.side, clients) for device in listing.devices if wanted.matches(device)]
+    if found and all(item.state == OK for item in found):
+        return found[0]
+    if any(item.state == OK for item in found):
+        shown = "; ".join(runtime.clean(device, 80) for device in listing.devices if wanted.matches(device))
+        return Finding(UNKNOWN, f"{wanted}: {len(found)} devices match and not all are good, name one by its place ({shown})")
+    if found:
+        return max(found, key=lambda item: item.state == CRITICAL)
+    if wanted.usb_id and any(not device.usb_id for device in listing.devices):
+        names = ", ".join(runtime.clean(readings(device.name)[0] or device.place, 60) for device in listing.devices[:5])
+        return Finding(UNKNOWN, f"{wanted}: this list does not tell VID:PID, give the name instead (listed: {names})")
+    state, phrase = listing.absent
+    lost = f"; not connected to {runtime.clean(', '.join(listing.lost), 120)}" if listing.lost else ""
+    return Finding(state, f"{wanted} {phrase} (devices listed: {len(listing.devices)}{lost})")
+
+
+def judge_state(name: str, device: Device, side: str, clients: Sequence[str]) -> Finding:
+    """One device of a list. `clients` are the machines that may use it; () = any in a server's list, this one in a
+    client's."""
+    user = runtime.clean(device.user, 80)
+    if device.state == USED:
+        names = {plain(part) for part in (device.user, *re.split(r"[\s():,]+", device.user))}
+        here = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+        if (side == "server" and not clients) or any(plain(client) in names - {""} for client in clients or (here,)):
+            return Finding(OK, f"{name} is in use by {user or 'a client'}")
+        return Finding(CRITICAL, f"{name} is in use by another machine ({user or 'not named'}): release it there")
+    sentences = {
+        ATTACHED: Finding(OK, f"{name} is attached here"),
+        OFFERED: Finding(OK, f"{name} is offered by the forwarder"),
+        UNSHARED: Finding(CRITICAL, f"{name} is plugged in, but not shared: share it"),
+        UNAVAILABLE: Finding(CRITICAL, f"{name} is not available: is it plugged in at the forwarder, and the license valid?"),
+        DISCONNECTED: Finding(CRITICAL, f"{name} is disconnected from its server: check the server, then reconnect it"),
+    }
+    unknown = Finding(UNKNOWN, f"{name} is in a state that this check does not know: {runtime.clean(device.state, 100)}")
+    return sentences.get(device.state, unknown)
+
+
+def good_devices(listing: Listing, clients: Sequence[str]) -> int:
+    """How many devices are offered, attached, or in use by who may use them."""
+    return sum(judge_state("", device, listing.side, clients).state == OK for device in listing.devices)
+
+
+def judge_list(listing: Listing, clients: Sequence[str]) -> Finding:
+    """The list where no device is named: a forwarder without anything to forward is broken, too."""
+    good = good_devices(listing, clients)
+    if good or (listing.licenses and not listing.devices):
+        return Finding(OK, f"{good} of {len(listing.devices)} devices offered or attached" if good else "the forwarder answers")
+    state, _ = listing.absent
+    lost = f", not connected to {runtime.clean(', '.join(listing.lost), 120)}" if listing.lost else ""
+    unless = f"; {NOT_LISTED_WHEN_USED}: name the key with --device" if state == UNKNOWN else ""
+    return Finding(state, f"no device is offered or attached (devices listed: {len(listing.devices)}{lost}){unless}")
+
+
+# --- Processes and services -----------------------------------------------------------------------------------
+
+
+def same_program(name: str, wanted: str, windows: bool) -> bool:
+    """Whether a process's name is the wanted one. Windows knows no case, and its .exe may be left out."""
+    if not windows:
+        return name == wanted
+    return name.lower().removesuffix(".exe") == wanted.lower().removesuffix(".exe")
+
+
+DEAD = ("zombie", "dead")
+
+
+def judge_process(name: str, found: Sequence[Process]) -> Finding:
+    """The processes of one name. A dead one that nobody buried does not count."""
+    alive = [process for process in found if process.status not in DEAD]
+    stopped = [process.pid for process in alive if process.status in ("stopped", "tracing-stop")]
+    shown = runtime.clean(name, 80)
+    if stopped:
+        remedy = f"run kill -CONT {stopped[0]}, or restart it"
+        return Finding(CRITICAL, f"process {shown} is stopped (frozen, pid {stopped[0]}): {remedy}")
+    if alive:
+        return Finding(OK, f"process {shown} is running")
+    return Finding(CRITICAL, f"process {shown} is not running: start it")
+
+
+def judge_systemd(name: str, text: str) -> Finding:
+    """`systemctl show` of one unit (its manual page: LoadState, ActiveState, SubState, Result, FreezerState)."""
+    lines = {line for line in text.split("\n") if "=" in line}
+    values = dict(line.split("=", 1) for line in lines)
+    if len(values) < len(lines):
+        shown = runtime.clean(", ".join(sorted(lines)), 160)
+        return Finding(UNKNOWN, f"systemd contradicts itself about service {name}: {shown}")
+    load, active, sub = (values.get(key, "") for key in ("LoadState", "ActiveState", "SubState"))
+    shown = runtime.clean(", ".join(filter(None, (active, sub, values.get("Result", "").replace("success", "")))), 80)
+    if not (load and active and sub):
+        return Finding(UNKNOWN, f"systemd does not tell the state of service {name}: {runtime.clean(first_line(text), 120)}")
+    if load == "not-found":
+        return Finding(UNKNOWN, f"there is no service {name} on this machine: check --service")
+    if values.get("FreezerState", "running") != "running":
+        return Finding(CRITICAL, f"service {name} is frozen: run systemctl thaw {name}")
+    if load == "loaded" and active in ("active", "reloading"):
+        if sub == "exited":
+            return Finding(UNKNOWN, f"service {name} is active without a process (exited): name its --process")
+        return Finding(OK, f"service {name} is running")
+    if load == "loaded" and active == "activating" and sub != "auto-restart":
+        return Finding(WARNING, f"service {name} is starting ({shown})")
+    return Finding(CRITICAL, f"service {name} is not running ({shown}): start it and read its journal")
+
+
+def judge_windows_service(name: str, status: str | None) -> Finding:
+    """A Windows service by psutil's word for its status; None = there is no such service."""
+    if status is None:
+        return Finding(UNKNOWN, f"there is no service {name} on this machine: check --service")
+    if status == "running":
+        return Finding(OK, f"service {name} is running")
+    state = WARNING if status in ("start_pending", "continue_pending") else CRITICAL
+    return Finding(state, f"service {name} is not running ({runtime.clean(status, 40)}): start it")
