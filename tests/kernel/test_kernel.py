@@ -79,7 +79,7 @@ EVENING = (
         Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - no SenseLock key: no USB bus is visible here"
              " (a container, or a machine without a USB controller) | keys=0;;1:;0 forwarded=0;;;0\n"),
         Look("redirector", HERE, 2, "USB_REDIRECTOR CRITICAL - nothing is attached here: vhci_hcd is not loaded,"
-             " run modprobe vhci_hcd, then usbip attach\n"),
+             " run modprobe vhci_hcd and usbip attach (a server is asked with -H)\n"),
     )),
     Scene("no-key", Stage.load_usb, (
         # Eighteen root hubs, and none of them counts as a device.
