@@ -6,6 +6,9 @@ sample its own delay. The model reads the expressions from the YAML and keeps to
 6.0, "Trigger dependencies", "Triggers"): a trigger is looked at when one of its items has a new value, those it depends
 on first; it changes neither way while one of those has a problem; with a recovery expression a problem ends when the
 first expression is false and the second is true. test_evening.py holds the same stories against real servers.
+
+When a line was down, a proxy's values arrive late. The server takes one value of each item in a round and judges by each as
+of its own time (seen with 7.0; `tests/fleet` plays it for real).
 """
 
 from __future__ import annotations
@@ -74,15 +77,16 @@ class Server:
         self.triggers = triggers
         self.messages: list[tuple[float, str, str]] = []  # (time, FIRING or RESOLVED, trigger)
         self.open: set[str] = set()
-        self._values: dict[str, list[float]] = {}
+        self._values: dict[str, list[tuple[float, float]]] = {}  # (time, value)
         self._by_item: dict[str, list[Trigger]] = {}
         self._functions: dict[str, object] = {"count": self._count, "nodata": lambda *_: 0}  # the agent is alive in these nights
 
     def receive(self, time: float, values: Mapping[str, float]) -> None:
-        """New values that one answer of the agent brought."""
+        """New values that one answer of the agent brought. `time` is theirs: late ones are older than what is known already."""
+        self._now = time
         for item, value in values.items():
             kept = self._values.setdefault(item, [])
-            kept.insert(0, value)
+            kept.insert(0, (time, value))
             del kept[KEPT:]
         for trigger in self.triggers:
             if not trigger.items.isdisjoint(values):
@@ -102,7 +106,8 @@ class Server:
 
     def _count(self, item: str, period: str, operator: str, pattern: str) -> int:
         assert period.startswith("#"), period
-        return sum(_matches(value, operator, pattern) for value in self._values.get(item, ())[: int(period[1:])])
+        known = [value for time, value in self._values.get(item, ()) if time <= self._now]
+        return sum(_matches(value, operator, pattern) for value in known[: int(period[1:])])
 
 
 _RESULTS: dict[tuple[float, str, str], bool] = {}
@@ -133,15 +138,22 @@ class Check:
     phase: float | None = None
 
 
-def play(triggers: Sequence[Trigger], checks: Iterable[Check], until: float, chance: random.Random) -> Server:
-    """A night of `until` seconds. The server has watched for a while before it begins at second 0."""
+def play(
+    triggers: Sequence[Trigger], checks: Iterable[Check], until: float, chance: random.Random, cut: tuple[float, float] | None = None
+) -> Server:
+    """A night of `until` seconds. The server has watched for a while before it begins at second 0. From the first to the
+    second of `cut` the line to the proxy is down."""
     arrivals = []
     for number, check in enumerate(checks):
         moment = -40 * check.interval + (chance.uniform(0, check.interval) if check.phase is None else check.phase)
+        waiting = 0
         while moment < until:
-            arrivals.append((moment + chance.uniform(0, LONGEST_DELAY), number, check.answer(moment)))
+            time = moment + chance.uniform(0, LONGEST_DELAY)
+            late = cut is not None and cut[0] <= time < cut[1]
+            waiting += late
+            arrivals.append((cut[1] if cut and late else time, waiting if late else 0, number, time, check.answer(moment)))
             moment += check.interval
     server = Server(triggers)
-    for time, _, values in sorted(arrivals, key=lambda arrival: arrival[:2]):
+    for _, _, _, time, values in sorted(arrivals, key=lambda arrival: arrival[:3]):
         server.receive(time, values)
     return server
