@@ -10,6 +10,7 @@ UserParameter file and the values marked CHANGE in the ini file are replaced. Ea
 
 from __future__ import annotations
 
+import compileall
 import configparser
 import os
 import re
@@ -53,6 +54,7 @@ class ZabbixMachine:
         # A port that nobody accepts on, as the world has one, takes no more than a handful of probes.
         self.forwarder_port = self._stack.enter_context(talking_port())
         shutil.copytree(CHECKS, self.plugins, ignore=shutil.ignore_patterns("__pycache__"))
+        compileall.compile_dir(str(self.plugins), quiet=1)  # the agent's user cannot
         self.play("all well")
         (self.folder / "run").mkdir()
         (self.folder / "run").chmod(0o777)
