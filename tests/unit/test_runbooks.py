@@ -28,13 +28,14 @@ import kodeks_binding
 import pytest
 import yaml
 from lab import reports
+from lab.engine_process import free_port
 from lab.evening import KEY, SCENES, Evening
 from lab.faults import PortState
 from lab.forwarder_tools import forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, Kodweb, Licenses
+from lab.libusb_worlds import libusb_missing
+from lab.markdown import Heading, Page, drift
 from lab.run_check import CHECKS, ROOT, command, files_of, run_process
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 TEMPLATES = ROOT / "templates"
 RUNBOOKS = TEMPLATES / "runbooks"
@@ -71,64 +72,6 @@ QUESTIONS = {
 }
 QUOTING_TABLE = ("The line says", "В строке написано")
 """The first heading of a table whose first column quotes parts of plugin sentences."""
-
-
-# --- Markdown ---------------------------------------------------------------------------------------------------------
-
-
-class Heading(NamedTuple):
-    """A heading: 1 to 6, and its text."""
-
-    level: int
-    text: str
-
-
-class Page:
-    """A Markdown file, read by a Markdown parser."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.text = path.read_text("utf-8")
-        self._tokens = MarkdownIt("commonmark").enable("table").parse(self.text)
-
-    def __repr__(self) -> str:
-        return str(self.path.relative_to(ROOT))
-
-    @property
-    def headings(self) -> list[Heading]:
-        """The headings in their order."""
-        pairs = zip(self._tokens, self._tokens[1:])
-        return [Heading(int(start.tag[1]), inline.content) for start, inline in pairs if start.type == "heading_open"]
-
-    @property
-    def anchors(self) -> set[str]:
-        """What a link may name behind "#", as GitHub and GitLab make it of a heading."""
-        return {re.sub(r"[^\w\- ]", "", heading.text.lower()).replace(" ", "-") for heading in self.headings}
-
-    @property
-    def links(self) -> list[str]:
-        """The targets of links and images."""
-        children = [child for token in self._tokens for child in token.children or ()]
-        targets = [child.attrGet("href") or child.attrGet("src") for child in children]
-        return [str(target) for target in targets if target]
-
-    @property
-    def fences(self) -> list[Token]:
-        """The fenced blocks."""
-        return [token for token in self._tokens if token.type in ("fence", "code_block")]
-
-    @property
-    def tables(self) -> list[list[list[str]]]:
-        """The tables as rows of cells, the head first, cells in Markdown."""
-        tables: list[list[list[str]]] = []
-        for token, inside in zip(self._tokens, self._tokens[1:]):
-            if token.type == "table_open":
-                tables.append([])
-            elif token.type == "tr_open":
-                tables[-1].append([])
-            elif token.type in ("th_open", "td_open"):
-                tables[-1][-1].append(inside.content)
-        return tables
 
 
 @cache
@@ -233,12 +176,17 @@ def frozen(machine: Machine, stack: ExitStack) -> None:
     stack.enter_context(forwarder_daemon("usbsrvd")).freeze()
 
 
-def stored_report(machine: Machine, hours: float, shown: str) -> None:
+def stored_report(machine: Machine, hours: float, shown: str, bindings: Sequence[str] = (reports.WORKS,)) -> None:
     """A report that the server made so long ago; `shown` is the day that its name has on the pages."""
     made = datetime.now() - timedelta(hours=hours)
     file = machine.evening.folder / f"report_00_000000_{made:%Y%m%d_%H%M}.zip"
-    file.write_bytes(reports.zip_report(reports.report(size=20_000, made=made), made=made))
+    file.write_bytes(reports.zip_report(reports.report(size=20_000, made=made, bindings=bindings), made=made))
     machine.files[f"/srv/kodeks/report_00_000000_{shown}_0210.zip"] = file
+
+
+def forwarder_port_closed(machine: Machine, stack: ExitStack) -> None:
+    """Nothing listens on the forwarder's port of the machine with the key."""
+    machine.services = (*machine.services[:2], ("192.0.2.20", 32032, free_port()))
 
 
 def set_kodeks(**changes: Any) -> Callable[[Machine, ExitStack], None]:
@@ -261,6 +209,7 @@ WORLDS: dict[str, Callable[[Machine, ExitStack], Any]] = {
     "license manager down": lambda machine, stack: machine.evening.license_manager_down(),
     "forwarder's daemon down": set_list("usb-redirector-daemon-down.txt"),
     "forwarder's server away": set_list("usbclnt-list-key-server-disconnected-constructed.txt"),
+    "forwarder's port closed": forwarder_port_closed,
     "Kodeks down": set_kodeks(port=PortState.REFUSED),
     "something else answers": set_kodeks(kodweb=Kodweb.DOWN),
     "maintenance": set_kodeks(kodweb=Kodweb.MAINTENANCE),
@@ -272,6 +221,9 @@ WORLDS: dict[str, Callable[[Machine, ExitStack], Any]] = {
     "library missing": lambda machine, stack: machine.python.append("-S"),
     "report 54 hours old": lambda machine, stack: stored_report(machine, 54, "20261121"),
     "report 6 hours old": lambda machine, stack: stored_report(machine, 6, "20261123"),
+    "report without the key": lambda machine, stack: stored_report(machine, 6, "20261124", bindings=()),
+    "password file open to all": lambda machine, stack: machine.files["/etc/kodeks.pw"].chmod(0o644),
+    "libusb missing": lambda machine, stack: machine.env.update(machine.evening.bus.env(libusb_missing(machine.evening.folder))),
 }
 """What is done to a world in which all is well."""
 
@@ -428,12 +380,66 @@ def test_the_table_of_error_codes_is_the_plugins(language: str) -> None:
     assert sorted(shown) == sorted(known)
 
 
+# --- What a plugin prints, and what to do ------------------------------------------------------------------------------
+
+
+TROUBLES = {"en": Page(RUNBOOKS / "troubleshooting.md"), "ru": Page(RUNBOOKS / "troubleshooting.ru.md")}
+SERVICES = ("SENSELOCK", "USB_REDIRECTOR", "KODEKS_XML")
+"""The service words in the order of that page's tables."""
+
+
+def printed(service: str, sentence: str) -> bool:
+    """Whether a check of this service printed the sentence in one of the scenes: test_quoted_output_is_real plays them.
+
+    A quoted sentence begins where a problem's own words begin, and "..." in it (one character) stands for no more than
+    a part of them.
+    """
+    words = "[^;|]+?".join(map(re.escape, sentence.split("…")))
+    lines = [quote.output.partition("\n")[0] for quote in QUOTES]
+    return any(re.match(rf"{service} (?:WARNING|CRITICAL|UNKNOWN) - (?:[^|]*[;:] )?{words}", line) for line in lines)
+
+
+def troubles() -> Iterator[tuple[str, str]]:
+    """Service word and sentence of every row."""
+    for service, table in zip(SERVICES, TROUBLES["en"].tables):
+        for row in table[1:]:
+            yield service, row[0].strip("`")
+
+
+@pytest.mark.parametrize(("service", "sentence"), list(troubles()))
+def test_a_plugin_really_prints_what_the_table_explains(service: str, sentence: str) -> None:
+    assert printed(service, sentence), f"no scene of the runbooks prints: {service} - {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("service", "sentence"),
+    [
+        ("SENSELOCK", "no SenseLock keys among … USB device"),
+        ("SENSELOCK", "SenseLock key among … USB device"),
+        ("KODEKS_XML", "no SenseLock key among … USB device"),
+        ("USB_REDIRECTOR", "license of … expired … ago (…): buy it, then reconnect the key"),
+        ("USB_REDIRECTOR", "license of … is it plugged in at the forwarder"),
+        ("USB_REDIRECTOR", "key … is attached here"),
+    ],
+    ids=["another word", "from the middle", "another plugin", "another remedy", "across two problems", "of a good line"],
+)
+def test_a_sentence_that_no_plugin_prints_is_caught(service: str, sentence: str) -> None:
+    assert not printed(service, sentence)
+
+
+def test_the_table_of_sentences_is_the_same_in_both_languages() -> None:
+    english, russian = (TROUBLES[language] for language in LANGUAGES)
+    assert drift(english, russian) == []
+    assert [table[0][0] for table in english.tables] == ["the line says"] * len(SERVICES)
+    assert 15 <= sum(len(table) - 1 for table in english.tables) <= 25, "the most likely ones"
+
+
 # --- Links and alerts -------------------------------------------------------------------------------------------------
 
 
 def documents() -> list[Path]:
     """The Markdown files that a user reads."""
-    return [ROOT / "README.md", *sorted(TEMPLATES.rglob("*.md"))]
+    return [*sorted(ROOT.glob("*.md")), *sorted(TEMPLATES.rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
