@@ -7,7 +7,7 @@ to run, durations and process ids, is made equal on both sides.
 
 A plugin's sentence was changed on purpose: let the pages quote the new one, and read what changed.
 
-    PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_runbooks.py && git diff templates/runbooks
+    PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_runbooks.py && git diff templates/runbooks README*
 """
 
 from __future__ import annotations
@@ -109,7 +109,12 @@ def quotes_of(source: Page) -> Iterator[Quote]:
                 yield Quote(str(source), scene[1], line, output)
 
 
-QUOTES = [quote for source in pages() for quote in quotes_of(source)]
+def quoting_pages() -> list[Page]:
+    """The pages whose quotes are run: those of the runbooks, and the project's own first page."""
+    return [*pages(), *map(Page, sorted(ROOT.glob("README*.md")))]
+
+
+QUOTES = [quote for source in quoting_pages() for quote in quotes_of(source)]
 
 
 # --- The world of the pages -------------------------------------------------------------------------------------------
@@ -271,7 +276,7 @@ def test_quoted_output_is_real(scene: str, tmp_path: Path) -> None:
         assert comparable(printed[quote.command]) == comparable(quote.output), f"{quote.page}\n$ {quote.command}\n{printed[quote.command]}"
 
 
-@pytest.mark.parametrize("source", pages(), ids=repr)
+@pytest.mark.parametrize("source", quoting_pages(), ids=repr)
 def test_a_plugin_line_stands_in_a_scene_or_nowhere(source: Page) -> None:
     line = re.compile(r"(?:SENSELOCK|KODEKS_XML|USB_REDIRECTOR) (?:OK|WARNING|CRITICAL|UNKNOWN)")
     tested = sum(len(line.findall(quote.output)) for quote in quotes_of(source))
@@ -283,6 +288,16 @@ def test_a_plugin_line_stands_in_a_scene_or_nowhere(source: Page) -> None:
 def test_every_page_shows_the_line_of_its_alert(alert: str) -> None:
     bad = re.compile(r"^(?:[A-Z_]+ (?:WARNING|CRITICAL|UNKNOWN) - |connect to address )", re.MULTILINE)
     assert any(bad.search(quote.output) for quote in quotes_of(page("en", alert)))
+
+
+@pytest.mark.parametrize("check", ["check_senselock", "check_usb_redirector", "check_kodeks_xml"])
+def test_the_readme_names_the_perfdata_that_the_scenes_show(check: str) -> None:
+    (table,) = [table for table in Page(ROOT / "README.md").tables if check in table[0]]
+    (named,) = [set(re.findall("`([^`]+)`", row[table[0].index(check)])) for row in table if row[0] == "perfdata"]
+    service = check.partition("_")[2].upper()
+    lines = [quote.output.partition("\n")[0] for quote in QUOTES if quote.output.startswith(f"{service} ")]
+    shown = {label for line in lines for label in re.findall(r"([a-z_]+)=", line.partition(" | ")[2])}
+    assert named == shown
 
 
 def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
@@ -526,5 +541,5 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as work:
-        for each in pages():
+        for each in quoting_pages():
             requote(each, Path(work))
