@@ -51,6 +51,7 @@ from forwarder_facts import (
     Term,
     Unrecognised,
     Wanted,
+    capacity,
     decode,
     first_line,
     good_devices,
@@ -173,7 +174,8 @@ def look_at_list(request: Request, facts: Facts, waiting: Waiting) -> None:
             facts.findings.append(request.utn_codes.get(code, unknown))
             return
         reading = read_list(request.product.reader, decode(output.stdout))
-        if code and not isinstance(reading, Finding) and request.product.reader != "usb-network-gate":
+        # What USB Network Gate's exit codes are worth is told in its reader; a signal is a crash for every tool.
+        if code and not isinstance(reading, Finding) and (code < 0 or request.product.reader != "usb-network-gate"):
             how = f"exit code {code}" if code > 0 else f"signal {-code}"
             raise runtime.Problem(f"{where} ended with {how}: {runtime.clean(first_line(decode(output.stdout)), 120)}")
     if isinstance(reading, Listing):
@@ -481,7 +483,7 @@ class Forwarder(nagiosplugin.Resource):
         if facts.processes:
             running = sum(process.status not in DEAD for found in facts.processes.values() for process in found)
             yield nagiosplugin.Metric("processes", running)
-        if listing and (listing.devices or not listing.licenses):
+        if listing and not listing.only_licenses:
             yield nagiosplugin.Metric("devices", good_devices(listing, self.clients))
         yield nagiosplugin.Metric("time", facts.seconds)
 
@@ -505,7 +507,7 @@ class Spoken(nagiosplugin.Summary):
         if facts.listing:
             lines += [f"device {device}" for device in facts.listing.devices]
             lines += [f"not connected to {server}" for server in facts.listing.lost]
-            lines += [f"license of {server}: {number or 'unlimited'} devices" for server, number in facts.listing.licenses]
+            lines += [f"license of {server}: {capacity(number)}" for server, number in facts.listing.licenses]
         return lines
 
 

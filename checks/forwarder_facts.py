@@ -26,6 +26,7 @@ OK, WARNING, CRITICAL, UNKNOWN = runtime.OK, runtime.WARNING, runtime.CRITICAL, 
 ATTACHED = "attached here"
 OFFERED = "offered"
 USED = "in use"
+USED_SOMEWHERE = "in use, here or elsewhere,"  # the list names the user, but not whether that is this machine
 UNSHARED = "plugged in, but not shared"
 UNAVAILABLE = "not available"
 DISCONNECTED = "disconnected"
@@ -54,7 +55,8 @@ class Listing(NamedTuple):
     """A recognised list. `side` tells whose view it is: the server's that shares, or the client's that attaches.
 
     `lost` are servers that the client is not connected to. `licenses` are (server, devices it may serve, None =
-    unlimited). `absent` is how to judge a device that is not in the list, and what to say of it.
+    unlimited, UNTOLD = not told); `only_licenses`: the list is one of licenses and says nothing of devices. `absent` is
+    how to judge a device that is not in the list, and what to say of it.
     """
 
     devices: tuple[Device, ...] = ()
@@ -62,6 +64,10 @@ class Listing(NamedTuple):
     lost: tuple[str, ...] = ()
     licenses: tuple[tuple[str, int | None], ...] = ()
     absent: tuple[int, str] = (CRITICAL, "is not offered by the forwarder")
+    only_licenses: bool = False
+
+
+UNTOLD = -1  # the number of devices that a server's license allows, where the server did not tell it
 
 
 class Unrecognised(NamedTuple):
@@ -155,6 +161,11 @@ def days(number: int) -> str:
     return f"{number} day" if number == 1 else f"{number} days"
 
 
+def capacity(number: int | None) -> str:
+    """How many devices a license allows."""
+    return "unlimited devices" if number is None else "not told" if number == UNTOLD else f"{number} devices"
+
+
 def judge_license(
     title: str,
     term: Term | None,
@@ -163,13 +174,13 @@ def judge_license(
     critical: nagiosplugin.Range | None,
 ) -> Finding:
     """The license by the operator's date and by what the forwarder told of it. Its last day counts as valid."""
-    without = [server for server, capacity in licenses if capacity == 0]
+    without = [server for server, number in licenses if number == 0]
     if without:
         return Finding(CRITICAL, f"license of {title}: none on {runtime.clean(without[0], 60)}, buy or renew it")
     if term is None:
         # An unlicensed VirtualHere server serves one device, so only a larger number proves a license (vendor's site).
-        if licenses and all(capacity is None or capacity > 1 for _, capacity in licenses):
-            shown = ", ".join(f"{runtime.clean(server, 60)} {capacity or 'unlimited'}" for server, capacity in licenses[:3])
+        if licenses and all(number is None or number > 1 for _, number in licenses):
+            shown = ", ".join(f"{runtime.clean(server, 60)} {number or 'unlimited'}" for server, number in licenses[:3])
             return Finding(OK, f"license of {title} is there (devices it may serve: {shown})")
         return Finding(UNKNOWN, f"license term of {title} unknown: give --license-expires YYYY-MM-DD or perpetual")
     left = term.left()
@@ -192,7 +203,7 @@ NOT_LISTED_WHEN_USED = "a device in use by another machine is not in that list"
 
 def judge_device(wanted: Wanted, listing: Listing, clients: Sequence[str]) -> Finding:
     """A device that the operator named. Several that bear the name must agree, otherwise nothing is proven."""
-    if listing.licenses and not listing.devices:
+    if listing.only_licenses:
         return Finding(UNKNOWN, f"{wanted}: the list command lists licenses, not devices")
     found = [judge_state(str(wanted), device, listing.side, clients) for device in listing.devices if wanted.matches(device)]
     if found and all(item.state == OK for item in found):
@@ -214,11 +225,14 @@ def judge_state(name: str, device: Device, side: str, clients: Sequence[str]) ->
     """One device of a list. `clients` are the machines that may use it; () = any in a server's list, this one in a
     client's."""
     user = runtime.clean(device.user, 80)
-    if device.state == USED:
+    if device.state in (USED, USED_SOMEWHERE):
         names = {plain(part) for part in (device.user, *re.split(r"[\s():,]+", device.user))}
         here = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
         if (side == "server" and not clients) or any(plain(client) in names - {""} for client in clients or (here,)):
             return Finding(OK, f"{name} is in use by {user or 'a client'}")
+        if device.state == USED_SOMEWHERE and not clients:
+            what = f"{name} is connected to {user}, and the list does not tell whether that is this machine"
+            return Finding(UNKNOWN, f"{what}: if it is, give --client {user}")
         return Finding(CRITICAL, f"{name} is in use by another machine ({user or 'not named'}): release it there")
     sentences = {
         ATTACHED: Finding(OK, f"{name} is attached here"),
@@ -239,7 +253,7 @@ def good_devices(listing: Listing, clients: Sequence[str]) -> int:
 def judge_list(listing: Listing, clients: Sequence[str]) -> Finding:
     """The list where no device is named: a forwarder without anything to forward is broken, too."""
     good = good_devices(listing, clients)
-    if good or (listing.licenses and not listing.devices):
+    if good or listing.only_licenses:
         return Finding(OK, f"{good} of {len(listing.devices)} devices offered or attached" if good else "the forwarder answers")
     state, _ = listing.absent
     lost = f", not connected to {runtime.clean(', '.join(listing.lost), 120)}" if listing.lost else ""

@@ -20,7 +20,9 @@ from forwarder_facts import (
     UNAVAILABLE,
     UNKNOWN,
     UNSHARED,
+    UNTOLD,
     USED,
+    USED_SOMEWHERE,
     Device,
     Finding,
     Listing,
@@ -165,9 +167,12 @@ _GATE_LOCAL = r"local ([^,]+), [^']*?\bvid 0x([0-9a-f]{4}), pid 0x([0-9a-f]{4}),
 
 
 def read_usb_network_gate(lines: Sequence[str]) -> Reading:
-    """`UsbService64.exe show-remote-devices` and `eveusbc ls net`, `shared` or `local` (tests of a public plug-in).
+    """`UsbService64.exe show-remote-devices` and `find-remote-devices`, `eveusbc ls net`, `shared` or `local` (tests of a
+    public plug-in).
 
-    The exit codes of these tools are unreliable, a line with `Error:` is what tells (vendor manual).
+    `connected to ADDRESS` is seen in find-remote-devices alone, which shows what a server offers to everybody: the
+    address is the user's, and that may be any machine. The exit codes of these tools are unreliable, a line with
+    `Error:` is what tells (vendor manual).
     """
     devices = []
     for line in filter(None, lines):
@@ -185,7 +190,8 @@ def read_usb_network_gate(lines: Sequence[str]) -> Reading:
 def _gate_device(line: str) -> Device:
     match = re.fullmatch(_GATE_WINDOWS, line)
     if match:
-        return Device(match[1].strip(), "", DISCONNECTED if match[3] == "disconnected" else ATTACHED, "", match[2])
+        user = match[3][len("connected to ") :] if match[3] != "disconnected" else ""
+        return Device(match[1].strip(), "", USED_SOMEWHERE if user else DISCONNECTED, user, match[2])
     match = re.fullmatch(_GATE_LOCAL, line)
     if match:
         state = "plugged in, and this list does not tell whether it is shared"
@@ -221,7 +227,8 @@ def read_virtualhere(lines: Sequence[str]) -> Reading:
         return _virtualhere_state(text)
     licenses = [re.fullmatch(r"(.+),s/n=[^,]*,\s*([0-9]{1,6}|unlimited) devices?", line) for line in lines]
     if None not in licenses:
-        return Listing(licenses=tuple((item[1], int(item[2]) if item[2][0] != "u" else None) for item in licenses if item))
+        told = ((item[1], int(item[2]) if item[2][0] != "u" else None) for item in licenses if item)
+        return Listing(licenses=tuple(told), only_licenses=True)
     return _virtualhere_list(lines)
 
 
@@ -272,8 +279,8 @@ def _virtualhere_state(text: str) -> Listing:
             server.update(attributes)
             if attributes["state"] != "3":
                 lost.append(attributes.get("serverName", ""))
-            if re.fullmatch(r"[0-9]{1,6}", attributes.get("license_max_devices", "")):
-                licenses.append((attributes.get("serverName", ""), int(attributes["license_max_devices"])))
+            told = re.fullmatch(r"[0-9]{1,6}", attributes.get("license_max_devices", ""))
+            licenses.append((attributes.get("serverName", ""), int(told[0]) if told else UNTOLD))
         elif path[1:] == ["server", "device"]:
             devices.append(_virtualhere_bound(attributes, server))
 

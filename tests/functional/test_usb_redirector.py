@@ -238,7 +238,11 @@ def test_exit_codes_of_network_gate_do_not_count(tmp_path: Path) -> None:
     with ForwarderTools(tmp_path) as tools:
         tool = tools.prints("tool", sample("usb-network-gate-ls-net.txt"), code=9)
         outcome = run_check("usb_redirector", "--product", "usb-network-gate", *DATED, "--list-command", str(tool), "--device", "Brio 101")
-    assert said(outcome) == expect(OK, "license of USB Network Gate is perpetual; key Brio 101 is attached here | devices=1;;;0 time=Ts;;;0")
+        assert said(outcome) == expect(OK, "license of USB Network Gate is perpetual; key Brio 101 is attached here | devices=1;;;0 time=Ts;;;0")
+        tool = tools.dies("tool", sample("usb-network-gate-ls-net.txt"))
+        outcome = run_check("usb_redirector", "--product", "usb-network-gate", *DATED, "--list-command", f"'{tool}'", "--device", "Brio 101")
+    crashed = f"list command {shown(tool)} ended with signal 11: remote 198.51.100.24,,56228,usb3,port1,,Stream Deck Plus,,,,198.51.100.40,,, | time=Ts;;;0"
+    assert said(outcome) == expect(UNKNOWN, crashed)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +331,51 @@ def test_virtualhere_by_its_xml_and_its_licenses() -> None:
     licensed = sample("virtualhere-licenses-constructed.txt").split(b"\n")[0]
     outcome = run_check("usb_redirector", "--product", "virtualhere", "--list-output", "-", stdin=licensed)
     assert said(outcome) == expect(OK, "license of VirtualHere is there (devices it may serve: License Hub unlimited); the forwarder answers")
+
+
+CONNECTION = '<connection serverName="{0}" hostname="{0}" state="{1}" license_max_devices="{2}"/>'
+FREE = '<device idVendor="1137" idProduct="18525" product="Key" address="21" state="1"/>'
+UNTOLD = "license term of VirtualHere unknown: give --license-expires YYYY-MM-DD or perpetual"
+
+
+@pytest.mark.parametrize(
+    ("servers", "arguments", "state", "text"),
+    [
+        pytest.param([CONNECTION.format("Hub", 1, 8)], [], CRITICAL,
+                     "no device is offered or attached (devices listed: 0, not connected to Hub) | devices=0;;;0", id="not connected"),
+        pytest.param([CONNECTION.format("Hub", 3, 8)], [], CRITICAL,
+                     "no device is offered or attached (devices listed: 0) | devices=0;;;0", id="no device"),
+        pytest.param([CONNECTION.format("Hub", 3, 8)], ["--device", KEY], CRITICAL,
+                     f"key {KEY} is not offered by the forwarder (devices listed: 0) | devices=0;;;0", id="the key is unplugged"),
+        pytest.param([CONNECTION.format("Hub", 1, 8)], ["--device", KEY], CRITICAL,
+                     f"key {KEY} is not offered by the forwarder (devices listed: 0; not connected to Hub) | devices=0;;;0", id="the key's server is lost"),
+        pytest.param([CONNECTION.format("Hub", 3, 8) + FREE], ["--device", KEY], OK,
+                     f"license of VirtualHere is there (devices it may serve: Hub 8); key {KEY} is offered by the forwarder | devices=1;;;0", id="all well"),
+        pytest.param([CONNECTION.format("A", 3, 8), CONNECTION.format("B", 3, "") + FREE], ["--device", KEY], UNKNOWN, f"{UNTOLD} | devices=1;;;0",
+                     id="the license of one server proves nothing of another"),
+    ],
+)  # fmt: skip
+def test_virtualheres_state(servers: list[str], arguments: list[str], state: int, text: str) -> None:
+    xml = f"<state>{''.join(f'<server>{server}</server>' for server in servers)}</state>\n".encode()
+    outcome = run_check("usb_redirector", "--product", "virtualhere", "--list-output", "-", *arguments, stdin=xml)
+    assert said(outcome) == expect(state, text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state", "text"),
+    [
+        pytest.param([], UNKNOWN, "key Stream Deck Plus is connected to 198.51.100.40, and the list does not tell whether that is this machine: "
+                     "if it is, give --client 198.51.100.40 | devices=0;;;0", id="by whom is not known"),
+        pytest.param(["--client", "198.51.100.40"], OK, "license of USB Network Gate is perpetual; key Stream Deck Plus is in use by 198.51.100.40 "
+                     "| devices=1;;;0", id="by the right machine"),
+        pytest.param(["--client", "10.9.9.9"], CRITICAL, "key Stream Deck Plus is in use by another machine (198.51.100.40): release it there "
+                     "| devices=0;;;0", id="by another"),
+    ],
+)  # fmt: skip
+def test_network_gate_says_who_is_connected(arguments: list[str], state: int, text: str) -> None:
+    outcome = run_check("usb_redirector", "--product", "usb-network-gate", *DATED, "--list-output", "-", "--device", "Stream Deck Plus", *arguments,
+                        stdin=sample("usb-network-gate-find-remote-devices.txt"))  # fmt: skip
+    assert said(outcome) == expect(state, text)
 
 
 def test_everything_in_the_list_is_shown_with_v() -> None:

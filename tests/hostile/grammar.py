@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -171,10 +172,10 @@ def redirector_client(random: Random, devices: Sequence[Listed]) -> List:
 
 
 def gate_windows(random: Random, devices: Sequence[Listed]) -> List:
-    """`UsbService64.exe show-remote-devices`"""
+    """`UsbService64.exe find-remote-devices`, which names the user and not whether that is this machine."""
     lines = []
     for item in devices:
-        state = "connected to 192.0.2.10" if item.condition in ("free", "mine") else "disconnected"
+        state = {"broken": "disconnected", "theirs": "connected to 192.0.2.30"}.get(item.condition, f"connected to {os.uname().nodename}")
         if item.condition == "broken" and chance(random, 0.4):
             state = random.choice(("not connected", "", "connecting", "connected", "-connected to"))
         lines.append(f"{item.name}\t-192.0.2.20:56228\t-Crypt: disabled\t-Auth: disabled\t-Compressed: disabled\t-{state}\n")

@@ -260,7 +260,7 @@ def _text_may_be_good(product: str, text: str, wanted: str) -> bool:
         good = r"Status: (connected|available for connection|plugged, shared|in use by )"
         return any(re.search(good, around) for _, around in _lines_around(lines, wanted))
     if product == "usb-network-gate":
-        return any(re.search(r"-connected to |^connected |^remote |^shared ", line) for line, _ in _lines_around(lines, wanted))
+        return any(re.search(rf"-connected to (?:{re.escape(os.uname().nodename)})\b|^connected |^remote |^shared ", line, re.IGNORECASE) for line, _ in _lines_around(lines, wanted))
     if product in ("virtualhere", "digi-anywhereusb"):
         here = "|".join(map(re.escape, names_here()))
         return any("in-use by" not in line.casefold() or re.search(rf"in-use by:?.*\b(?:{here})\b", line.casefold())

@@ -69,8 +69,8 @@ def forged_list(random: Random) -> bool:
     """The key is absent, broken or used by another machine: no neighbour's name makes that good."""
     condition = random.choice(("absent", "theirs", "broken"))
     made = grammar.list_with(random, condition)
-    if condition == "theirs" and (not made.sees_users or made.product == "usb-network-gate"):
-        return False  # a server's list shows any user as good; show-remote-devices does not tell users
+    if condition == "theirs" and not made.sees_users:
+        return False  # a server's list shows any user as good
     text, wanted = wanted_key(random, made.tells_ids)
     data = made.text.encode("utf-8", "surrogatepass") if made.product == "usbipd-win" else grammar.encoded(random, made.text)
     reading = forwarder_lists.read_list(made.product, forwarder_facts.decode(data))

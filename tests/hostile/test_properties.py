@@ -6,6 +6,7 @@ tells the same tomorrow; python -m hostile.campaign runs any number with any see
 
 from __future__ import annotations
 
+import os
 from random import Random
 
 import pytest
@@ -116,7 +117,8 @@ SHARED = " 2: Senselock SenseIV\n    Vid: 0471   Pid: 485d   Port: 1-2\n    Stat
         ("usb-redirector", SHARED.format("plugged, shared"), "Senselock SenseIV", True),
         ("usb-redirector", SHARED.format("plugged"), "0471:485d", False),
         ("usb-redirector", SHARED.format("plugged, shared"), "0471:485e", False),
-        ("usb-network-gate", "Key\t-h:1\t-Crypt: disabled\t-connected to h", "Key", True),
+        ("usb-network-gate", f"Key\t-h:1\t-Crypt: disabled\t-connected to {os.uname().nodename}", "Key", True),
+        ("usb-network-gate", "Key\t-h:1\t-Crypt: disabled\t-connected to 192.0.2.10", "Key", False),
         ("usb-network-gate", "Key\t-h:1\t-Crypt: disabled\t-disconnected", "Key", False),
         ("virtualhere", "   --> Key (HUB.21)", "Key", True),
         ("virtualhere", "   --> Key (HUB.21) (In-use by: (x) at 192.0.2.30)", "Key", False),

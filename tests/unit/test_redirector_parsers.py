@@ -25,7 +25,9 @@ from forwarder_facts import (
     OFFERED,
     UNAVAILABLE,
     UNSHARED,
+    UNTOLD,
     USED,
+    USED_SOMEWHERE,
     Device,
     Finding,
     Listing,
@@ -86,9 +88,12 @@ CAPTURES = {
     "usbsrv-list-key-unplugged-constructed.txt": Listing((KEYBOARD, SENSE._replace(state=UNAVAILABLE)), "server"),
     "usbsrv-list-key-in-use-constructed.txt": Listing((KEYBOARD, SENSE._replace(state=USED, user="192.0.2.10")), "server"),
     "usb-network-gate-show-remote-devices.txt": Listing(
-        (Device("Unknown", "", DISCONNECTED, "", GATE), Device("Stream Deck Plus", "", ATTACHED, "", GATE))
+        (Device("Unknown", "", DISCONNECTED, "", GATE), Device("Unknown", "", DISCONNECTED, "", "198.51.100.24:40353"))
     ),
-    "usb-network-gate-key-connected-constructed.txt": Listing((Device(SENSE.name, "", ATTACHED, "", "192.0.2.20:56228"),)),
+    "usb-network-gate-find-remote-devices.txt": Listing((Device("Stream Deck Plus", "", USED_SOMEWHERE, "198.51.100.40", GATE),)),
+    "usb-network-gate-key-connected-constructed.txt": Listing(
+        (Device(SENSE.name, "", USED_SOMEWHERE, "192.0.2.10", "192.0.2.20:56228"),)
+    ),
     "usb-network-gate-key-disconnected-constructed.txt": Listing(
         (Device(SENSE.name, "", DISCONNECTED, "", "192.0.2.20:56228"),)
     ),
@@ -140,7 +145,9 @@ CAPTURES = {
         CRITICAL,
         "the server has no license (it says: 2025-08-03 13:52:25 ERROR :You need to purchase a license for your Server (xx:7576))",
     ),
-    "virtualhere-licenses-constructed.txt": Listing(licenses=(("License Hub", None), ("Trial Hub", 1))),
+    "virtualhere-licenses-constructed.txt": Listing(
+        licenses=(("License Hub", None), ("Trial Hub", 1)), only_licenses=True
+    ),
     "virtualhere-client-state-key-free-constructed.xml": Listing((XML_SENSE,), licenses=HUB),
     "virtualhere-client-state-key-bound-constructed.xml": Listing(
         (XML_SENSE._replace(state=USED, user="kodeks 192.0.2.10"),), licenses=HUB
@@ -226,7 +233,7 @@ def test_a_list_cut_anywhere_shows_nothing_good(name: str) -> None:
         assert good(read(reader_of(name), raw[:length])) == [], length
 
 
-@pytest.mark.parametrize("name", ["usb-network-gate-show-remote-devices.txt", "usb-network-gate-ls-net.txt", "usbip-port-key.txt"])
+@pytest.mark.parametrize("name", ["usb-network-gate-find-remote-devices.txt", "usb-network-gate-ls-net.txt", "usbip-port-key.txt"])
 def test_an_open_list_that_is_cut_shows_no_more_than_the_whole(name: str) -> None:
     raw = sample(name)
     for length in range(len(raw)):
@@ -543,6 +550,7 @@ def test_a_license_without_end() -> None:
         ((("hub", None), ("b", 3)), OK, "license of X is there (devices it may serve: hub unlimited, b 3)"),
         ((("hub", 1),), UNKNOWN, "license term of X unknown: give --license-expires YYYY-MM-DD or perpetual"),
         ((("hub", None), ("trial", 1)), UNKNOWN, "license term of X unknown: give --license-expires YYYY-MM-DD or perpetual"),
+        ((("hub", 8), ("b", UNTOLD)), UNKNOWN, "license term of X unknown: give --license-expires YYYY-MM-DD or perpetual"),
         ((("hub", 0),), CRITICAL, "license of X: none on hub, buy or renew it"),
     ],
 )
@@ -590,6 +598,11 @@ def test_no_term(text: str) -> None:
         (SENSE._replace(state=USED, user="192.0.2.10"), "client", ("192.0.2.10",), OK, "k is in use by 192.0.2.10"),
         (SENSE._replace(state=USED, user="KODEKS 192.0.2.10"), "client", ("kodeks",), OK, "k is in use by KODEKS 192.0.2.10"),
         (SENSE._replace(state=USED, user=""), "client", (), CRITICAL, "k is in use by another machine (not named): release it there"),
+        (SENSE._replace(state=USED_SOMEWHERE, user="192.0.2.10"), "client", (), UNKNOWN,
+         "k is connected to 192.0.2.10, and the list does not tell whether that is this machine: if it is, give --client 192.0.2.10"),
+        (SENSE._replace(state=USED_SOMEWHERE, user="192.0.2.10"), "client", ("192.0.2.10",), OK, "k is in use by 192.0.2.10"),
+        (SENSE._replace(state=USED_SOMEWHERE, user="192.0.2.10"), "client", ("192.0.2.1",), CRITICAL,
+         "k is in use by another machine (192.0.2.10): release it there"),
         (SENSE._replace(state=UNSHARED), "server", (), CRITICAL, "k is plugged in, but not shared: share it"),
         (SENSE._replace(state=UNAVAILABLE), "client", (), CRITICAL, "k is not available: is it plugged in at the forwarder, and the license valid?"),
         (SENSE._replace(state=DISCONNECTED), "client", (), CRITICAL, "k is disconnected from its server: check the server, then reconnect it"),
@@ -600,8 +613,9 @@ def test_a_device_in_a_state(device: Device, side: str, clients: tuple[str, ...]
     assert forwarder_facts.judge_state("k", device, side, clients) == Finding(state, sentence)
 
 
-def test_in_use_by_this_machine_is_its_own() -> None:
-    device = SENSE._replace(state=USED, user=f"{os.uname().nodename} 192.0.2.10")
+@pytest.mark.parametrize("state", [USED, USED_SOMEWHERE])
+def test_in_use_by_this_machine_is_its_own(state: str) -> None:
+    device = SENSE._replace(state=state, user=f"{os.uname().nodename} 192.0.2.10")
     assert forwarder_facts.judge_state("k", device, "client", ()).state == OK
 
 
@@ -632,7 +646,8 @@ TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
         ("1-3", Listing(TWO_KEYS), CRITICAL, "key 1-3 is not available: is it plugged in at the forwarder, and the license valid?"),
         (KEY, Listing((SENSE._replace(state="wax"), SENSE._replace(state=UNAVAILABLE))), CRITICAL,
          f"key {KEY} is not available: is it plugged in at the forwarder, and the license valid?"),
-        (KEY, Listing(licenses=(("hub", None),)), UNKNOWN, f"key {KEY}: the list command lists licenses, not devices"),
+        (KEY, Listing(licenses=(("hub", None),), only_licenses=True), UNKNOWN, f"key {KEY}: the list command lists licenses, not devices"),
+        (KEY, Listing(licenses=(("hub", 8),)), CRITICAL, f"key {KEY} is not offered by the forwarder (devices listed: 0)"),
     ],
 )  # fmt: skip
 def test_a_device_that_is_wanted(wanted: str, listing: Listing, state: int, sentence: str) -> None:
@@ -649,7 +664,8 @@ def test_a_device_that_is_wanted(wanted: str, listing: Listing, state: int, sent
         (Listing((KEYBOARD,), "server", ("a:1",)), CRITICAL, "no device is offered or attached (devices listed: 1, not connected to a:1)"),
         (Listing(absent=(UNKNOWN, "x")), UNKNOWN, "no device is offered or attached (devices listed: 0);"
          " a device in use by another machine is not in that list: name the key with --device"),
-        (Listing(licenses=(("hub", None),)), OK, "the forwarder answers"),
+        (Listing(licenses=(("hub", None),), only_licenses=True), OK, "the forwarder answers"),
+        (Listing(lost=("Hub",), licenses=(("Hub", 8),)), CRITICAL, "no device is offered or attached (devices listed: 0, not connected to Hub)"),
     ],
 )  # fmt: skip
 def test_a_list_where_no_device_is_wanted(listing: Listing, state: int, sentence: str) -> None:
