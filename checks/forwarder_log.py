@@ -15,7 +15,10 @@ import plugin_runtime as runtime
 from forwarder_facts import CRITICAL, OK, UNKNOWN, Finding, readings
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    import gzip
+    from typing import BinaryIO, Iterator, Union
+
+    Readable = Union[BinaryIO, gzip.GzipFile]
 
 # --- Value objects --------------------------------------------------------------------------------------------
 
@@ -33,8 +36,9 @@ class Log(NamedTuple):
 class LogMemory(NamedTuple):
     """What is remembered of a log between two runs: how far it was read, and the last line that matched.
 
-    `mark` are the bytes before `offset`: a log that was rotated, cut or replaced does not have them there any more.
-    `seen` is when the match was read, in seconds since the epoch.
+    `mark` are the bytes before `offset` and `head` the first ones: a log that was rotated, cut or replaced does not have
+    both there any more. `seen` is when the match was read, in seconds since the epoch; `unfinished`: its line had no end
+    yet, so the next run reads it again.
     """
 
     inode: int
@@ -42,33 +46,92 @@ class LogMemory(NamedTuple):
     mark: bytes
     match: str = ""
     seen: float = 0.0
+    head: bytes = b""
+    unfinished: bool = False
+
+
+NOTHING_REMEMBERED = -1  # the inode in a memory that was lost
+
+
+class News(NamedTuple):
+    """What no run has read yet. UTF-16 has become UTF-8; `tail` is the end of the text that may still grow.
+
+    `memory` is where to go on, `missed` what could not be read ("" = nothing). `continued`: the text begins where the
+    last run stopped.
+    """
+
+    text: bytes
+    tail: bytes
+    memory: LogMemory
+    missed: str
+    continued: bool
 
 
 # --- Pure parsers ---------------------------------------------------------------------------------------------
 
 LOG_BYTES = 16 << 20  # of a log in one run
 LOG_FIRST_LOOK = 1 << 20  # of a log never seen before
-LOG_LINE = 1 << 16
+LOG_TAIL = 1 << 16  # a last line of more bytes is not waited for
+LOG_UNPACKED = 64 << 20  # of a log that the rotation has packed
 LOG_MARK = 256
+# A pattern such as "\\w+ x" needs time that grows with the square of the line's length, and Python's regular expressions
+# let neither a signal nor the watchdog in between two attempts of one search: a long line is searched in pieces. They
+# overlap, so that only a match longer than that is not found; "$" may match at a piece's end.
+LOG_PIECE = 4096
+LOG_OVERLAP = 1024
 
 
 def matching_line(data: bytes, pattern: re.Pattern[str]) -> str:
     """The last line that the pattern finds, in any reading of its bytes; "" = no line."""
-    # Windows programs may log in UTF-16; without its zero bytes the ASCII part of it is readable.
+    # Windows programs may log in UTF-16; where no byte order mark tells so, the ASCII part is readable without zero bytes.
     for line in reversed(data.replace(b"\0", b"").split(b"\n")):
-        for start in range(0, len(line), LOG_LINE):
-            piece = line[start : start + LOG_LINE].rstrip(b"\r")
-            for text in readings(piece.decode("utf-8", "surrogateescape")):
-                if pattern.search(text):
+        line = line.rstrip(b"\r")
+        for start, piece in pieces(line) if len(line) > LOG_PIECE else ((0, line),):
+            for text in readings(piece.decode("utf-8", "surrogateescape")) if piece else ():
+                if pattern.search(text, start):
                     return text.strip()[:1000] or "(an empty line)"
     return ""
+
+
+def pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
+    """A long line in overlapping pieces, none of which begins or ends within a character of UTF-8, and from where to
+    search each: behind the first character of a later one, for there "^" must not match."""
+    for at in range(0, len(line) - LOG_OVERLAP, LOG_PIECE - LOG_OVERLAP):
+        yield min(at, 1), line[character(line, at) : character(line, at + LOG_PIECE)]
+
+
+def character(line: bytes, at: int) -> int:
+    """Where the character of UTF-8 begins to which a byte belongs; the byte's own place where the text is not UTF-8."""
+    starts = (place for place in range(at, max(at - 4, -1), -1) if not 0x80 <= line[place] < 0xC0)
+    return next(starts, at) if at < len(line) else at
+
+
+def coding_of(start: bytes) -> str:
+    """The UTF-16 that a file's first bytes announce, "" = none."""
+    return {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(start[:2], "")
+
+
+def as_utf8(data: bytes, coding: str) -> bytes:
+    """The data without a byte order mark, UTF-16 as UTF-8, everything else as it is."""
+    text = data.decode(coding, "replace").encode("utf-8", "replace") if coding else data
+    return text[3:] if text[:3] == b"\xef\xbb\xbf" else text
+
+
+def whole_lines(data: bytes, coding: str) -> int:
+    """How many bytes of the data are lines with an end. In UTF-16 an end is two bytes at an even place."""
+    end = "\n".encode(coding or "ascii")
+    at = data.rfind(end)
+    while at > 0 and at % len(end):
+        at = data.rfind(end, 0, at + 1)
+    return at + len(end) if at >= 0 else 0
 
 
 def dump_memory(memory: LogMemory) -> str:
     """The text of a state file."""
     import json
 
-    return json.dumps([1, memory.inode, memory.offset, memory.mark.hex(), memory.match, memory.seen])
+    numbers = (1, memory.inode, memory.offset, memory.mark.hex(), memory.match, memory.seen)
+    return json.dumps([*numbers, memory.head.hex(), memory.unfinished])
 
 
 def load_memory(text: str) -> LogMemory | None:
@@ -76,62 +139,140 @@ def load_memory(text: str) -> LogMemory | None:
     import json
 
     try:
-        version, inode, offset, mark, match, seen = json.loads(text)
-        memory = LogMemory(int(inode), int(offset), bytes.fromhex(mark), str(match), float(seen))
+        version, inode, offset, mark, match, seen, head, unfinished = json.loads(text)
+        marks = bytes.fromhex(mark), bytes.fromhex(head)
+        memory = LogMemory(int(inode), int(offset), marks[0], str(match), float(seen), marks[1], bool(unfinished))
     except (ValueError, TypeError, RecursionError, OverflowError):
         return None
-    return memory if version == 1 and memory.offset >= len(memory.mark) and memory.seen >= 0 else None
+    return memory if version == 1 and memory.offset >= max(map(len, marks)) and memory.seen >= 0 else None
 
 
 # --- Reading on -----------------------------------------------------------------------------------------------
 
 
-def unread(log: Log, old: LogMemory | None, now: float) -> tuple[bytes, LogMemory, str]:
-    """What no run has read yet, where to go on, and what was missed ("" = nothing). Raises OSError."""
+TOO_MUCH = "grew faster than it is read: its older new lines were not searched"
+LOST = "was rotated or cut before its end was read: the lines in between were not searched"
+
+
+def unread(log: Log, old: LogMemory | None, now: float) -> News:
+    """What no run has read yet. Raises OSError."""
     with open_regular(log.path) as file:
         status = os.fstat(file.fileno())
-        size, start, rest, missed = status.st_size, 0, b"", ""
+        coding = coding_of(file.read(2))
+        size, start, rest, missed, continued = status.st_size, 0, b"", "", False
         if old is None:
             # Lines that were written longer ago than a match is held would not be an alarm any more.
             start = size if now - status.st_mtime > log.hold else max(0, size - LOG_FIRST_LOOK)
-        elif continues(file, status, old):
-            start = old.offset
-        else:
-            rest = rest_of_rotated(log.path, old)
+        elif is_log(file, status, old):
+            start, continued = old.offset, True
+        elif old.inode != NOTHING_REMEMBERED:
+            rest, missed = rest_of_rotated(log.path, status, old)
         if size - start > LOG_BYTES:
-            start, missed = size - LOG_BYTES, "grew faster than it is read: its older new lines were not searched"
+            start, missed = size - LOG_BYTES, TOO_MUCH
+        start += start % 2 if coding else 0
         file.seek(start)
-        data = file.read(size - start)
+        data = file.read(max(0, size - start))
         # The last line may still be growing: it is read again, unless it has no end at all.
-        end = start + (data.rfind(b"\n") + 1 or (len(data) if len(data) > LOG_LINE else 0))
+        whole = whole_lines(data, coding) or (len(data) if len(data) > LOG_TAIL else 0)
+        end = start + whole
         file.seek(max(0, end - LOG_MARK))
-        return rest + b"\n" + data, LogMemory(status.st_ino, end, file.read(min(LOG_MARK, end))), missed
+        mark = file.read(min(LOG_MARK, end))
+        file.seek(0)
+        memory = LogMemory(status.st_ino, end, mark, head=file.read(min(LOG_MARK, end)))
+    text = as_utf8(data, coding)
+    return News(rest + b"\n" + text if rest else text, as_utf8(data[whole:], coding), memory, missed, continued)
 
 
-def continues(file: BinaryIO, status: os.stat_result, old: LogMemory) -> bool:
+def is_log(file: BinaryIO, status: os.stat_result, old: LogMemory) -> bool:
     """Whether an open file is the log that was read up to old.offset."""
     if status.st_size < old.offset:  # asked first: no file can be read at the offset that a broken state file may name
         return False
+    return has_marks(file, old) if old.mark else status.st_ino == old.inode
+
+
+def has_marks(file: Readable, old: LogMemory) -> bool:
+    """Whether an open file has the remembered bytes at their places."""
+    file.seek(0)
+    if file.read(len(old.head)) != old.head:
+        return False
     file.seek(old.offset - len(old.mark))
-    return file.read(len(old.mark)) == old.mark if old.mark else status.st_ino == old.inode
+    return file.read(len(old.mark)) == old.mark
 
 
-def rest_of_rotated(path: str, old: LogMemory) -> bytes:
-    """The unread end of the log under the name that the rotation gave it, b"" where it is gone or packed."""
-    folder, base = os.path.split(os.path.abspath(path))
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.startswith(base) and name != base)
-    except OSError:  # a folder that may be entered, but not listed
-        names = []
-    for name in names[:50]:
+def rest_of_rotated(path: str, here: os.stat_result, old: LogMemory) -> tuple[bytes, str]:
+    """The unread end of the log under the name that the rotation gave it, and what could not be read ("" = nothing)."""
+    younger: list[str] = []
+    for name in rotated_names(path):
         try:
-            with open_regular(os.path.join(folder, name)) as file:
-                if continues(file, os.fstat(file.fileno()), old):
-                    file.seek(old.offset)
-                    return file.read(LOG_BYTES)
+            with open_regular(name) as file:
+                status = os.fstat(file.fileno())
+                if os.path.samestat(status, here):
+                    continue
+                rest = rest_of_packed(file, old) if name.endswith(".gz") else rest_of_plain(file, status, old)
+                if rest is not None:
+                    # Between it and today's log there may be others, as whole as they were written.
+                    again = family(name) in map(family, younger)
+                    return rest[:LOG_BYTES], TOO_MUCH if len(rest) > LOG_BYTES else LOST if again else ""
         except (OSError, runtime.Problem):
             continue  # not ours to read, or no file: then it is not the log either
-    return b""
+        younger.append(name)
+    return b"", LOST
+
+
+def rest_of_plain(file: BinaryIO, status: os.stat_result, old: LogMemory) -> bytes | None:
+    """What a file holds behind the remembered place, None = it is not the log."""
+    return read_on(file, old) if is_log(file, status, old) else None
+
+
+def rest_of_packed(file: BinaryIO, old: LogMemory) -> bytes | None:
+    """The same for a file that gzip has packed."""
+    import gzip
+    import zlib
+
+    if not old.mark or old.offset > LOG_UNPACKED:
+        return None
+    try:
+        unpacked = gzip.GzipFile(fileobj=file)
+        return read_on(unpacked, old) if has_marks(unpacked, old) else None
+    except (EOFError, zlib.error, OSError):
+        return None  # cut, or no gzip
+
+
+def read_on(file: Readable, old: LogMemory) -> bytes:
+    """The text behind the remembered place, at most a byte more than LOG_BYTES."""
+    file.seek(0)
+    coding = coding_of(file.read(2))
+    start = old.offset + (old.offset % 2 if coding else 0)
+    file.seek(start)
+    return as_utf8(file.read(LOG_BYTES + 1), coding)
+
+
+def rotated_names(path: str) -> list[str]:
+    """Files whose names begin like the log's, beside it, beside what a link points to, and one folder below; the
+    youngest first, at most 50."""
+    found: dict[str, float] = {}
+    for place in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+        folder, base = os.path.split(place)
+        stem = re.split("[0-9.]", base, maxsplit=1)[0].rstrip("-_")  # of "tusb.log" and of "tusb-20261124.log"
+        for where in (folder, *sorted(entry.path for entry in entries_of(folder) if entry.is_dir(follow_symlinks=False))[:50]):
+            for entry in entries_of(where):
+                if entry.name.startswith(stem) and entry.is_file(follow_symlinks=False):
+                    found[entry.path] = entry.stat(follow_symlinks=False).st_mtime
+    return sorted(found, key=found.__getitem__, reverse=True)[:50]
+
+
+def entries_of(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where it may be entered, but not listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def family(name: str) -> str:
+    """A rotated log's name without what the rotation counts up, and whether packed or not."""
+    return re.sub("[0-9]+", "#", os.path.basename(name).removesuffix(".gz"))
 
 
 def open_regular(path: str, further_flags: int = 0) -> BinaryIO:
@@ -187,7 +328,7 @@ def read_memory(path: str) -> LogMemory | None:
         with open_regular(path, getattr(os, "O_NOFOLLOW", 0)) as file:
             if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
                 raise runtime.Problem(f"state file {shown} belongs to somebody else: remove it")
-            return load_memory(file.read(1 << 16).decode("utf-8", "replace")) or LogMemory(-1, 0, b"")
+            return load_memory(file.read(1 << 16).decode("utf-8", "replace")) or LogMemory(NOTHING_REMEMBERED, 0, b"")
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -217,15 +358,22 @@ def watch(log: Log) -> list[Finding]:
     try:
         state_file = state_file_of(log)
         old = read_memory(state_file)
-        data, memory, missed = unread(log, old, now)
+        text, tail, memory, missed, continued = unread(log, old, now)
     except OSError as error:
         raise runtime.Problem(f"log {shown} cannot be read: {runtime.why_of(error)}") from None
     runtime.doing(f"searching the log {shown}")
-    line = matching_line(data, log.pattern)
+    known = False
+    if old and old.unfinished and continued:
+        # The last line of the last run is read again: the same words are no news, however long the line stays unfinished.
+        begun, _, others = text.partition(b"\n")
+        known = matching_line(begun, log.pattern) == old.match
+        text = others if known else text
+    line = matching_line(text, log.pattern)
     if line:
-        memory = memory._replace(match=line, seen=now)
-    elif old:
-        memory = memory._replace(match=old.match, seen=min(old.seen, now))  # a clock that was set back holds it no longer
+        memory = memory._replace(match=line, seen=now, unfinished=matching_line(tail, log.pattern) == line)
+    elif old:  # a clock that was set back holds a match no longer
+        still = known and memory.offset == old.offset
+        memory = memory._replace(match=old.match, seen=min(old.seen, now), unfinished=still)
     findings = []
     try:
         write_memory(state_file, memory)

@@ -366,8 +366,9 @@ def missing_library(module: str) -> str:
 #
 # nagiosplugin's timeout is SIGALRM raising an ordinary exception: `except Exception` swallows it, a C call that
 # does not return never sees it. A thread that writes the line itself and ends the process has neither fault.
-# Only C code that keeps the interpreter lock stops the thread; Python's regular expressions are such code, but
-# they do run signal handlers, so SIGALRM follows a moment later with the same line.
+# Only C code that keeps the interpreter lock stops the thread; Python's regular expressions are such code, but every
+# few thousand steps of one attempt they run signal handlers, so SIGALRM follows a moment later with the same line. Many
+# short attempts in one search run none: who searches with an operator's pattern does so in small pieces.
 
 
 def _watch() -> None:

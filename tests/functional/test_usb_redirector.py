@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import gzip
+import json
 import os
 import re
 import shlex
@@ -608,6 +610,10 @@ class WatchedLog:
         return expect(CRITICAL, f"log {self.path} has a matching line{when}: {line}")
 
     @property
+    def lost(self) -> tuple[int, str]:
+        return expect(UNKNOWN, f"log {self.path} was rotated or cut before its end was read: the lines in between were not searched")
+
+    @property
     def quiet(self) -> tuple[int, str]:
         return expect(OK, f"no new matching line in log {self.path}")
 
@@ -643,20 +649,147 @@ def test_log_match_is_held(log: WatchedLog) -> None:
     assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)")
     assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)")
     memory = next(log.state.iterdir())
-    fields = memory.read_text().rsplit(", ", 1)
-    memory.write_text(f"{fields[0]}, {time.time() - 3601}]")
+    fields = json.loads(memory.read_text())
+    memory.write_text(json.dumps([*fields[:5], time.time() - 3601, *fields[6:]]))
     assert log.look("--log-hold", "60") == log.quiet
-    memory.write_text(f"{fields[0]}, {time.time() + 1e6}]")
+    memory.write_text(json.dumps([*fields[:5], time.time() + 1e6, *fields[6:]]))
     assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)"), "the clock was set back"
 
 
-def test_log_rotated_with_unread_lines(log: WatchedLog) -> None:
+def packed(log: WatchedLog) -> None:
+    """logrotate with `compress` and without `delaycompress`."""
+    log.path.with_suffix(".log.1.gz").write_bytes(gzip.compress(log.path.read_bytes()))
+    log.path.unlink()
+
+
+def packed_and_cut(log: WatchedLog) -> None:
+    """The same while gzip still writes."""
+    log.path.with_suffix(".log.1.gz").write_bytes(gzip.compress(log.path.read_bytes())[:-12])
+    log.path.unlink()
+
+
+def moved_to(name: str) -> Callable[[WatchedLog], None]:
+    """A rotation that gives the log this name."""
+
+    def move(log: WatchedLog) -> None:
+        target = log.path.parent / name
+        target.parent.mkdir(exist_ok=True)
+        log.path.rename(target)
+
+    return move
+
+
+def copied_and_cut(log: WatchedLog) -> None:
+    """logrotate with `copytruncate`."""
+    log.path.with_suffix(".log.1").write_bytes(log.path.read_bytes())
+    log.path.write_text("")
+
+
+def rotated_twice(log: WatchedLog) -> None:
+    """Two rotations between two runs."""
+    moved_to("tusbserver.log.2")(log)
+    log.add("fine, but nobody has read it")
+    moved_to("tusbserver.log.1")(log)
+
+
+@pytest.mark.parametrize(
+    ("rotate", "found"),
+    [
+        pytest.param(moved_to("tusbserver.log.1"), True, id="numbered"),
+        pytest.param(moved_to("tusbserver.1.log"), True, id="numbered before the extension"),
+        pytest.param(moved_to("tusbserver-20261124.log"), True, id="dated before the extension"),
+        pytest.param(moved_to("tusbserver.log-20261124"), True, id="dated"),
+        pytest.param(moved_to("old/tusbserver.log.1"), True, id="in a folder of old logs"),
+        pytest.param(packed, True, id="packed"),
+        pytest.param(copied_and_cut, True, id="copied and cut"),
+        pytest.param(rotated_twice, True, id="twice"),
+        pytest.param(packed_and_cut, False, id="packed half"),
+        pytest.param(moved_to("a.tusbserver.log"), False, id="a name nobody expects"),
+        pytest.param(lambda log: log.path.unlink(), False, id="removed"),
+    ],
+)
+def test_log_rotated(log: WatchedLog, rotate: Callable[[WatchedLog], object], found: bool) -> None:
+    """Unread lines are found under the log's next name, or what was missed is said once."""
     assert log.look() == log.quiet
     log.add("access denied before the rotation")
-    log.path.rename(log.path.with_suffix(".log.1"))
+    rotate(log)
     log.add("new log")
-    assert log.look() == log.alarm("access denied before the rotation")
+    assert log.look() == (log.alarm("access denied before the rotation") if found else log.lost)
     assert log.look() == log.quiet
+
+
+def test_log_rotated_twice_without_a_match(log: WatchedLog) -> None:
+    assert log.look() == log.quiet
+    rotated_twice(log)
+    log.add("new log")
+    assert log.look() == log.lost, "the log between the two was read by nobody"
+    assert log.look() == log.quiet
+
+
+def test_log_that_is_a_link_to_a_dated_one(log: WatchedLog) -> None:
+    log.path.rename(log.path.parent / "tusb-20261123.txt")
+    log.path.symlink_to("tusb-20261123.txt")
+    assert log.look() == log.quiet
+    log.add("access denied at midnight")
+    log.path.unlink()
+    log.path.symlink_to("tusb-20261124.txt")
+    log.add("new log")
+    assert log.look() == log.alarm("access denied at midnight")
+    assert log.look() == log.quiet
+
+
+def test_log_rewritten_in_place(log: WatchedLog) -> None:
+    log.path.write_text("heartbeat\n" * 100)
+    assert log.look() == log.quiet
+    log.path.write_text("denied ok\n" * 5 + "heartbeat\n" * 95)
+    assert log.look() == log.alarm("denied ok"), "as long as before, and the same at its end"
+    log.path.write_text("fine 1234\n" * 5 + "heartbeat\n" * 95)
+    assert log.look() == log.lost
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_log_in_utf_16(log: WatchedLog, encoding: str) -> None:
+    def write(text: str) -> None:
+        with log.path.open("ab") as file:
+            file.write(text.encode(encoding))
+
+    log.path.write_bytes(b"")
+    write("\ufeffЗапуск службы\r\n")
+    words = ("--log", str(log.path), "--log-pattern", "^Лицензия истекла$", "--state-dir", str(log.state), "--log-hold", "0")
+
+    def look() -> tuple[int, str]:
+        return said(run_check("usb_redirector", "--product", "generic", *words))
+
+    assert look() == log.quiet
+    write("\u0a0a\u0a00\r\n")
+    assert look() == log.quiet
+    write("Лицензия ист")
+    assert look() == log.quiet
+    write("екла\r\nдальше\r\n")
+    assert look() == log.alarm("Лицензия истекла")
+    write("Лицензия истекла\r\n")
+    log.path.rename(f"{log.path}.1")
+    write("\ufeffновый\r\n")
+    assert look() == log.alarm("Лицензия истекла")
+    assert look() == log.quiet
+
+
+def test_log_a_last_line_without_end_is_news_once(log: WatchedLog) -> None:
+    def an_hour_ago() -> None:
+        memory = next(log.state.iterdir())
+        fields = json.loads(memory.read_text())
+        memory.write_text(json.dumps([*fields[:5], time.time() - 3601, *fields[6:]]))
+
+    with log.path.open("a") as file:
+        file.write("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)")
+    an_hour_ago()
+    assert log.look("--log-hold", "60") == log.quiet
+    log.add("")
+    assert log.look("--log-hold", "60") == log.quiet, "its end is no news either"
+    log.add("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied"), "the same words, but another line"
 
 
 def test_log_rotated_and_truncated(log: WatchedLog) -> None:
@@ -736,9 +869,16 @@ def test_log_state_in_the_users_own_folder(log: WatchedLog, tmp_path: Path) -> N
     assert len(list((tmp_path / ".local/state/check_usb_redirector").iterdir())) == 1
 
 
-def test_log_a_pattern_that_never_ends(log: WatchedLog) -> None:
-    log.add("a" * 40 + "b")
-    outcome = run_check("usb_redirector", "--product", "generic", "--log", str(log.path), "--log-pattern", "(a+)+$",
+@pytest.mark.parametrize(
+    ("line", "pattern"),
+    [
+        pytest.param("a" * 40 + "b", "(a+)+$", id="one attempt without end"),
+        pytest.param("a" * 400_000, r"\w+ expired", id="many short attempts"),
+    ],
+)
+def test_log_a_pattern_that_never_ends(log: WatchedLog, line: str, pattern: str) -> None:
+    log.add(line)
+    outcome = run_check("usb_redirector", "--product", "generic", "--log", str(log.path), "--log-pattern", pattern,
                         "--state-dir", str(log.state), "-t", "1:critical")  # fmt: skip
     assert said(outcome) == expect(CRITICAL, f"timed out after 1 s while searching the log {log.path}")
     assert outcome.seconds < 1 + PUNCTUAL

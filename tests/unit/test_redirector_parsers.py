@@ -858,20 +858,64 @@ def test_the_last_matching_line(data: bytes, line: str) -> None:
     assert bool(forwarder_log.matching_line(data, re.compile("license"))) == bool(line)
 
 
+@pytest.mark.parametrize(
+    ("line", "pattern", "found"),
+    [
+        pytest.param(b"a" * 4094 + b"ERROR", "ERROR", True, id="across the end of a piece"),
+        pytest.param(b"a" * 65534 + b"ERROR", "ERROR", True, id="across 64 KB"),
+        pytest.param(b"a" * 3072 + b"ERROR" + b"a" * 9000, "^ERROR", False, id="no line begins at a piece"),
+        pytest.param(b"ERROR" + b"a" * 9000, "^ERROR", True, id="a line begins at its first piece"),
+        pytest.param(b"a" * 9000 + b"ERROR", "ERROR$", True, id="a line ends at its last piece"),
+        pytest.param(("я" * 9000 + "ОШИБКА").encode(), "ОШИБКА", True, id="characters of two bytes"),
+        pytest.param(("x" + "я" * 9000 + "ОШИБКА").encode(), "яОШИБКА", True, id="characters of two bytes at odd places"),
+        pytest.param(("\U0001f511" * 9000 + "ERROR").encode(), "\U0001f511ERROR", True, id="characters of four bytes"),
+        pytest.param(("я" * 9000 + "ОШИБКА").encode("cp1251"), "яОШИБКА", True, id="another code page"),
+        pytest.param(b"\x80" * 9000 + b"ERROR", "ERROR", True, id="no character anywhere"),
+    ],
+)
+def test_a_long_line_is_searched_in_pieces(line: bytes, pattern: str, found: bool) -> None:
+    assert bool(forwarder_log.matching_line(line, re.compile(pattern))) == found
+
+
+@pytest.mark.parametrize("size", [4097, 5120, 5121, 7168, 7169, 9000, 65536])
+def test_the_pieces_cover_the_line(size: int) -> None:
+    line = bytes(32 + number % 90 for number in range(size))
+    found = list(forwarder_log.pieces(line))
+    assert b"".join([found[0][1], *(piece[1024:] for _, piece in found[1:])]) == line
+    assert [start for start, _ in found] == [0] + [1] * (len(found) - 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "coding", "whole"),
+    [
+        pytest.param(b"", "", 0, id="nothing"),
+        pytest.param(b"a\nb", "", 2, id="bytes"),
+        pytest.param("a\nb".encode("utf-16-le"), "utf-16-le", 4, id="UTF-16 of Windows"),
+        pytest.param("a\nb".encode("utf-16-be"), "utf-16-be", 4, id="the other UTF-16"),
+        pytest.param("a\n\u0a0a\u0a00\u000ab".encode("utf-16-le"), "utf-16-le", 10, id="a line end at an odd place is none"),
+        pytest.param("\u0a00\u0a01".encode("utf-16-be"), "utf-16-be", 0, id="none at all"),
+    ],
+)
+def test_whole_lines(data: bytes, coding: str, whole: int) -> None:
+    assert forwarder_log.whole_lines(data, coding) == whole
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1251", "cp866"])
 def test_a_pattern_in_russian_finds_every_code_page(encoding: str) -> None:
     assert forwarder_log.matching_line("Лицензия истекла\n".encode(encoding), re.compile("лицензия", re.IGNORECASE)) == "Лицензия истекла"
 
 
 def test_a_memory_survives_its_file() -> None:
-    memory = LogMemory(7, 300, b"\xff\x00abc", "ключ|\n", 12.5)
+    memory = LogMemory(7, 300, b"\xff\x00abc", "ключ|\n", 12.5, b"\x00\n", True)
     assert forwarder_log.load_memory(forwarder_log.dump_memory(memory)) == memory
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "null", "[]", "[1]", "[2, 7, 300, \"\", \"\", 0]", "[1, 7, -1, \"\", \"\", 0]", "[1, 7, 1, \"6162\", \"\", 0]", "[1, 7, 9, \"zz\", \"\", 0]",
-     "[1, 7, 9, \"\", \"\", -1]", "[1, 7, 9, \"\", \"\", NaN]", "[1, 1e999, 9, \"\", \"\", 0]", "[" * 100_000, "[1, null, 9, \"\", \"\", 0]"],
+    ["", "{}", "null", "[]", "[1]", "[" * 100_000, '[2, 7, 300, "", "", 0, "", false]', '[1, 7, -1, "", "", 0, "", false]',
+     '[1, 7, 1, "6162", "", 0, "", false]', '[1, 7, 1, "", "", 0, "6162", false]', '[1, 7, 9, "zz", "", 0, "", false]',
+     '[1, 7, 9, "", "", 0, "zz", false]', '[1, 7, 9, "", "", -1, "", false]', '[1, 7, 9, "", "", NaN, "", false]',
+     '[1, 1e999, 9, "", "", 0, "", false]', '[1, null, 9, "", "", 0, "", false]', '[1, 7, 9, "", "", 0, null, false]', '[1, 7, 9, "", "", 0]'],
 )  # fmt: skip
 def test_a_broken_memory_is_none(text: str) -> None:
     assert forwarder_log.load_memory(text) is None
