@@ -25,6 +25,12 @@ try:
 except ImportError:
     print("KODEKS_XML UNKNOWN - plugin_runtime.py is missing beside this check: copy the whole checks folder")
     raise SystemExit(3) from None
+except OSError:
+    print("KODEKS_XML UNKNOWN - plugin_runtime.py beside this check cannot be read by this user: run chmod a+r on it")
+    raise SystemExit(3) from None
+except EOFError:
+    print("KODEKS_XML UNKNOWN - the folder __pycache__ beside this check is damaged: remove it")
+    raise SystemExit(3) from None
 except (SyntaxError, ValueError, NameError, AttributeError):  # cut by a failed copy; a zero byte is a ValueError
     print("KODEKS_XML UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
     raise SystemExit(3) from None

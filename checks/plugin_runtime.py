@@ -266,10 +266,10 @@ def _take_over(service: str) -> None:
     atexit.register(_fell_silent)
     _process.limit, _process.limit_state = _limit_in(sys.argv[1:])
     _thread.start_new_thread(_watch, ())
-    for name, handler in (("SIGTERM", _ended_by_signal), ("SIGINT", _ended_by_signal), ("SIGALRM", _alarmed)):
-        number = getattr(signal, name, None)  # Windows has no SIGALRM
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM"):
+        number = getattr(signal, name, None)  # Windows has but the first two
         if number is not None:
-            signal.signal(number, handler)
+            signal.signal(number, _alarmed if name == "SIGALRM" else _ended_by_signal)
     if hasattr(signal, "SIGCHLD"):
         # An engine may have left it ignored; the kernel then forgets exit codes, and Python takes each for a 0.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -323,6 +323,12 @@ def _verdict_of(error: BaseException, trace: TracebackType | None) -> Verdict:
         return Verdict(UNKNOWN, f"{part}.py is missing beside this check: copy the whole checks folder")
     if part:
         return Verdict(UNKNOWN, f"{part}.py beside this check is incomplete: copy the whole checks folder again")
+    if trace and trace.tb_frame.f_code.co_filename.startswith("<frozen importlib"):
+        compiled = trace.tb_frame.f_locals.get("bytecode_path")
+        if isinstance(error, OSError) and error.filename:
+            return Verdict(UNKNOWN, f"{clean(error.filename, 160)} cannot be read by this user: run chmod a+r on it")
+        if isinstance(error, (EOFError, ValueError, TypeError)) and compiled:
+            return Verdict(UNKNOWN, f"{clean(compiled, 160)} is damaged: remove it")
     where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
     what = f"{type(error).__name__}: {clean(error, 200)}"
     return Verdict(UNKNOWN, f"internal error while {_process.doing}: {what}{where}; please report it to {PROJECT}")

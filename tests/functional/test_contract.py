@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from lab.forwarder_tools import ForwarderTools
 from lab.run_check import CHECKS, PUNCTUAL, ROOT, command, run_check, run_process
 
 SERVICES = {"senselock": "SENSELOCK", "kodeks_xml": "KODEKS_XML", "usb_redirector": "USB_REDIRECTOR"}
@@ -140,20 +141,33 @@ def test_the_deadline_holds_whatever_hangs(check: str, wait: str, why: str, tmp_
     assert outcome.seconds < 0.7 + PUNCTUAL
 
 
-@pytest.mark.parametrize(
-    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by a signal")], ids=["SIGINT", "SIGTERM"]
-)
-def test_signals_leave_a_line_and_exit_3(check: str, number: signal.Signals, word: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
+def test_signals_leave_a_line_and_exit_3(check: str, name: str, tmp_path: Path) -> None:
     # Short sleeps: a signal that comes between two instructions, just before one long sleep, is seen only at its end.
     env = libraries(tmp_path, "nagiosplugin", f"open({str(tmp_path / 'up')!r}, 'w')\nimport time\nfor _ in range(600): time.sleep(0.05)")
     child = subprocess.Popen(
         command(check), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **env}, start_new_session=True
     )
     wait_until((tmp_path / "up").exists)
-    child.send_signal(number)
+    child.send_signal(getattr(signal, name))
     stdout, stderr = child.communicate(timeout=10)
     assert (child.returncode, stderr) == (3, b"")
+    word = "interrupted" if name == "SIGINT" else "ended by a signal"
     assert stdout.decode() == f"{SERVICES[check]} UNKNOWN - {word} while starting\n"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_signals_leave_no_list_command_behind(name: str, tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = tools.hangs("tool")
+        words = ("--product", "usb-redirector", "--license-expires", "perpetual", "--list-command", f"'{tool}'")
+        child = subprocess.Popen(command("usb_redirector", *words), stdout=subprocess.PIPE, start_new_session=True)
+        wait_until(lambda: bool(tools.survivors()))
+        child.send_signal(getattr(signal, name))
+        stdout, _ = child.communicate(timeout=10)
+        assert child.returncode == 3
+        assert stdout.startswith(b"USB_REDIRECTOR UNKNOWN - ended by a signal while running list command ")
+        assert tools.survivors() == []
 
 
 def wait_until(condition: Callable[[], bool], patience: float = 10) -> None:

@@ -12,6 +12,7 @@ times at most. KODEKS_HOSTILE=big runs the long forms: every percent of a 20 MB 
 from __future__ import annotations
 
 import os
+import py_compile
 import re
 import shutil
 import statistics
@@ -433,6 +434,50 @@ def test_a_runtime_that_a_failed_copy_has_cut(check: str, how: str, tmp_path: Pa
     file.write_text(cut, errors="surrogateescape")
     outcome = run_check(check, checks=folder)
     assert judged(check, outcome, 10) == (3, "UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
+
+
+@pytest.fixture
+def open_checks() -> Iterator[Path]:
+    """A copy of the checks that any user may read; pytest's own folder is closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(shutil.copytree(CHECKS, Path(folder) / "checks", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+@pytest.mark.parametrize("check", SERVICES)
+def test_a_runtime_that_others_alone_may_read(check: str, open_checks: Path) -> None:
+    (open_checks / "plugin_runtime.py").chmod(0o600)
+    outcome = run_process([*AS_NOBODY, *command(check, python="/usr/bin/python3", checks=open_checks)])
+    said = "UNKNOWN - plugin_runtime.py beside this check cannot be read by this user: run chmod a+r on it"
+    assert judged(check, outcome, 10) == (3, said)
+
+
+def cut_compiled(checks: Path, name: str, keep: int) -> Path:
+    """Compile a file of the checks and cut what Python keeps of it."""
+    compiled = Path(py_compile.compile(str(checks / f"{name}.py"), doraise=True) or "")
+    compiled.write_bytes(compiled.read_bytes()[:keep])
+    return compiled
+
+
+@pytest.mark.parametrize("check", SERVICES)
+def test_a_compiled_runtime_that_is_cut(check: str, open_checks: Path) -> None:
+    cut_compiled(open_checks, "plugin_runtime", 5000)
+    outcome = run_check(check, checks=open_checks)
+    assert judged(check, outcome, 10) == (3, "UNKNOWN - the folder __pycache__ beside this check is damaged: remove it")
+
+
+@pytest.mark.parametrize("how", ["cut", "unreadable"])
+def test_a_part_that_is_cut_or_unreadable(how: str, open_checks: Path) -> None:
+    file = open_checks / "forwarder_log.py"
+    words = ("--product", "generic", "--log", "/x", "--log-pattern", "X")
+    if how == "cut":
+        file = cut_compiled(open_checks, "forwarder_log", 5000)
+        said = f"UNKNOWN - {file} is damaged: remove it"
+    else:
+        file.chmod(0o600)
+        said = f"UNKNOWN - {file} cannot be read by this user: run chmod a+r on it"
+    outcome = run_process([*AS_NOBODY, *command("usb_redirector", *words, python=sys.executable, checks=open_checks)])
+    assert judged("usb_redirector", outcome, 10) == (3, said)
 
 
 LOGGED = ("--product", "generic", "--log", "{report}", "--log-pattern", "X", "--state-dir", "{folder}")
