@@ -83,6 +83,7 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT = 5.0  # seconds for one answer of a tool, a server or a service manager
 LIST_BYTES = 1 << 20
+LIST_AGE = 60.0  # minutes after which a captured list tells nothing any more, where the operator gives no other number
 
 
 class Request(NamedTuple):
@@ -94,8 +95,9 @@ class Request(NamedTuple):
     product: Product
     command: tuple[str, ...]
     list_file: str
-    list_age: float | None
+    list_age: float
     usbip: bool
+    side: str
     host: str
     port: int
     processes: tuple[str, ...]
@@ -193,8 +195,9 @@ def look_at_list(request: Request, facts: Facts, waiting: Waiting) -> None:
         facts.found(UNKNOWN, f"{where} is no list of {request.product.title} that this check knows: {evidence}")
 
 
-def captured(path: str, max_age: float | None) -> bytes:
-    """A list from a file, or from standard input. A file that is older than `max_age` minutes is a Problem."""
+def captured(path: str, max_age: float) -> bytes:
+    """A list from a file, or from standard input. A file that is older than `max_age` minutes, or dated in the future,
+    is a Problem: what it says may have been true once."""
     shown = runtime.clean(path, 120)
     try:
         if path == "-":
@@ -208,8 +211,12 @@ def captured(path: str, max_age: float | None) -> bytes:
         age = (time.time() - os.stat(path).st_mtime) / 60
     except OSError as error:
         raise runtime.Problem(f"list {shown} cannot be read: {runtime.why_of(error)}") from None
-    if max_age is not None and age > max_age:
-        raise runtime.Problem(f"list {shown} is {age:.0f} minutes old: does the job that writes it still run?")
+    if age < -1:
+        clocks = "check the clocks of this machine and of the one that writes it"
+        raise runtime.Problem(f"list {shown} is dated {-age:.0f} minutes in the future: {clocks}")
+    if age > max_age:
+        limit = f"more than --list-max-age {max_age:g}"
+        raise runtime.Problem(f"list {shown} is {age:.0f} minutes old, {limit}: does the job that writes it still run?")
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -224,7 +231,7 @@ def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
     if not request.usbip:
         return
     runtime.doing("reading the vhci status")
-    ports = runtime.vhci_ports()
+    ports = None if request.side == "server" else runtime.vhci_ports()
     if ports is None and not request.host:
         raise no_usbip_client()
     attached = tuple(map(attached_device, ports or ()))
@@ -250,12 +257,15 @@ def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
         facts.listing = Listing((*attached, *offered), absent=absent)
 
 
+NOT_ON_THE_BUS = "attached, but not on this machine's USB bus"
+
+
 def attached_device(port: runtime.VhciPort) -> Device:
     """The device on a used port, by its world-readable attributes: reading these waits for nothing."""
     folder = f"{runtime.USB_DEVICES}/{port.busid}"
     vendor, product = (runtime.read_attribute(f"{folder}/{name}") for name in ("idVendor", "idProduct"))
     usb_id = f"{vendor}:{product}".lower() if vendor and product else ""
-    return Device("", usb_id, ATTACHED, "", f"{port.busid}, vhci_hcd port {port.number}")
+    return Device("", usb_id, ATTACHED if usb_id else NOT_ON_THE_BUS, "", f"{port.busid}, vhci_hcd port {port.number}")
 
 
 def servers_of(ports: Iterable[runtime.VhciPort], request: Request, facts: Facts) -> list[tuple[str, int]]:
@@ -278,7 +288,9 @@ def servers_of(ports: Iterable[runtime.VhciPort], request: Request, facts: Facts
 def no_usbip_client() -> runtime.Problem:
     """Why there is no vhci status here."""
     if os.path.exists(runtime.VHCI):
-        return runtime.Problem(f"the status of {runtime.VHCI} cannot be read")
+        unknown = runtime.read_attribute(f"{runtime.VHCI}/status") is not None
+        why = "has a form that this check does not know" if unknown else "cannot be read"
+        return runtime.Problem(f"the status of {runtime.VHCI} {why}")
     if not sys.platform.startswith("linux"):
         return runtime.Problem("what USB/IP has attached can only be read on Linux: give the server with -H")
     sentence = "nothing is attached here: vhci_hcd is not loaded, run modprobe vhci_hcd and usbip attach"
@@ -373,23 +385,46 @@ def look_for_processes(request: Request, facts: Facts, waiting: Waiting) -> None
         return
     psutil = runtime.import_library("psutil")
     runtime.doing("listing the processes")
+    linux = sys.platform.startswith("linux")
+    if linux and not os.path.exists("/proc/self"):
+        raise runtime.Problem("--process cannot be judged: there is no /proc here, and in it the processes")
     facts.processes = {name: [] for name in request.processes}
+    hidden = linux and not os.path.exists("/proc/1")  # mounted with hidepid=2
+    own: list[int] | None = None
     for pid in psutil.pids():
-        # The kernel's own word first: asking psutil for every process costs ten times as much.
-        start = runtime.read_attribute(f"/proc/{pid}/comm")
-        if start is not None and not any(name.startswith(start) for name in facts.processes):
+        # The kernel's own word first: asking psutil for every process costs ten times as much. It is cut after 15 bytes,
+        # perhaps within a character.
+        start = (runtime.read_attribute(f"/proc/{pid}/comm") or "").rstrip("\ufffd")
+        if start and not any(name.startswith(start) for name in facts.processes):
             continue
         try:
             process = psutil.Process(pid)
-            called, status = process.name(), process.status()
+            called = full_name(process)
+            names = [name for name in facts.processes if same_program(called, name, os.name == "nt")]
+            found = Process(pid, process.status()) if names else None
+        except psutil.AccessDenied:
+            hidden = hidden or linux  # mounted with hidepid=1
+            continue
         except psutil.Error:
             continue  # it has ended meanwhile
-        for name, processes in facts.processes.items():
-            if same_program(called, name, os.name == "nt"):
-                processes.append(Process(pid, status))
-    if sys.platform.startswith("linux") and not os.path.exists("/proc/1") and not all(facts.processes.values()):
+        if found:
+            # This check and what has started it (a shell with the name in its command line, an engine) prove nothing.
+            own = [os.getpid(), *(parent.pid for parent in psutil.Process().parents())] if own is None else own
+            for name in names if pid not in own else ():
+                facts.processes[name].append(found)
+    if hidden and not all(facts.processes.values()):
         facts.processes = {}
         raise runtime.Problem("--process cannot be judged: this user may not see all processes (/proc is mounted with hidepid)")
+
+
+def full_name(process: Any) -> str:
+    """A process's name. The kernel keeps 15 bytes of it; psutil completes what is cut between two characters."""
+    called: str = process.name()
+    raw = os.fsencode(called) if os.name == "posix" else b""
+    if len(raw) != 15 or called.isascii():
+        return called
+    program = os.path.basename((process.cmdline() or [""])[0])
+    return program if os.fsencode(program).startswith(raw) else called
 
 
 def ask_services(request: Request, facts: Facts, waiting: Waiting) -> None:
@@ -520,9 +555,7 @@ class Spoken(nagiosplugin.Summary):
 # --- Options and main -----------------------------------------------------------------------------------------
 
 
-def bad(text: str, problem: str) -> argparse.ArgumentTypeError:
-    """The error for an option's value, which is quoted before the problem."""
-    return argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' {problem}")
+bad = runtime.bad_value
 
 
 def words(text: str) -> str:
@@ -552,6 +585,8 @@ def license_term(text: str) -> Term:
 def wanted_device(text: str) -> Wanted:
     """`VID:PID`, or else a name or place as the forwarder's list shows it."""
     is_id = re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text)
+    if not is_id and re.fullmatch(r"\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*:\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*|[0-9A-Fa-f]{4}", text):
+        raise bad(text, "is no USB id; write VID:PID, for example 0471:485d")
     return Wanted(text.lower(), "") if is_id else Wanted("", words(text))
 
 
@@ -567,6 +602,15 @@ def service_name(text: str) -> str:
     """A service's name; nothing that systemctl could take for an option."""
     if not re.fullmatch(r"[A-Za-z0-9@_.:\\][A-Za-z0-9@_.:\\ -]{0,200}", text):
         raise bad(text, "is no service name")
+    return text
+
+
+def process_name(text: str) -> str:
+    """The name of a program's file; neither its path nor its command line is what the kernel calls a process."""
+    if "/" in words(text):
+        raise bad(text, "is a path; write the name of the process alone")
+    if text != text.strip():
+        raise bad(text, "")
     return text
 
 
@@ -634,14 +678,14 @@ def options() -> runtime.Options:
     add("--client", metavar="HOST", type=words, help="the machine that must use the device, as the list names it")
     add("--list-command", metavar="CMD", help="ask this command (no shell)")
     add("--list-output", metavar="FILE", type=words, help="read a captured list, - = standard input")
-    add("--list-max-age", metavar="MINUTES", type=seconds, help="a captured list must be younger")
+    add("--list-max-age", metavar="MINUTES", type=seconds, help="a captured list must be younger (60)")
     add("--no-list", action="store_true", help="do not ask the product's list command")
     add("--utn-code", metavar="CODE=STATE", type=utn_code, action="append", default=[],
         help="seh-utn: how to judge an exit code; repeatable")
     add = parser.add_argument_group("its machine").add_argument
     add("-H", "--hostname", metavar="HOST", type=host_name, help="must answer (usbip: is asked for its devices)")
     add("-p", "--port", metavar="PORT", type=runtime.tcp_port, help="its TCP port (the product's)")
-    add("--process", metavar="NAME", type=words, action="append", default=[], help="must run here; repeatable")
+    add("--process", metavar="NAME", type=process_name, action="append", default=[], help="must run here; repeatable")
     add("--service", metavar="NAME", type=service_name, action="append", default=[], help="must run here; repeatable")
     add = parser.add_argument_group("its log").add_argument
     add("--log", metavar="FILE", type=words, help="alarm on new lines that match")
@@ -654,7 +698,8 @@ def options() -> runtime.Options:
 def refuse(values: argparse.Namespace) -> None:
     """Combinations that judge nothing, or not what was meant, are usage errors."""
     title, reader, port = PRODUCTS[values.product].title, PRODUCTS[values.product].reader, PRODUCTS[values.product].port
-    listed = values.list_command is not None or values.list_output or values.device
+    own_list = values.list_command is not None or values.list_output
+    listed = own_list or values.device
     wrong = {
         "-p needs -H": values.port and not values.hostname,
         f"-H needs -p: no usual port of {title} is known": values.hostname and not (values.port or port),
@@ -665,6 +710,10 @@ def refuse(values: argparse.Namespace) -> None:
         "seh-utn is judged by the exit code of its tool alone": reader == "exit code" and (values.list_output or values.device),
         "--utn-code belongs to --product seh-utn": values.utn_code and reader != "exit code",
         "--log and --log-pattern belong together": bool(values.log) != bool(values.log_pattern),
+        "--product usbip --side server is asked over the network: give -H, for example -H 127.0.0.1":
+            values.product == "usbip" and values.side == "server" and not (values.hostname or own_list or values.no_list),
+        "seh-utn needs a list command that asks for the key's state, for example 'utnm -c \"state 192.0.2.20 5\"'":
+            reader == "exit code" and values.list_command is not None and "state" not in values.list_command,
     }
     for sentence, is_wrong in wrong.items():
         if is_wrong:
@@ -690,8 +739,9 @@ def request_of(values: argparse.Namespace) -> Request:
         product,
         split_command(command, os.name == "nt") if command or values.list_command is not None else (),
         values.list_output or "",
-        None if values.list_max_age is None else values.list_max_age / 60,
+        LIST_AGE if values.list_max_age is None else values.list_max_age / 60,
         usbip,
+        values.side or "",
         values.hostname or "",
         values.port or product.port or 0,
         tuple(dict.fromkeys(values.process or ([source.process] if source.process and not command else []))),

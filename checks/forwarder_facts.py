@@ -114,7 +114,7 @@ class Wanted(NamedTuple):
         """Whole names only, case and blanks aside: one name may be part of another."""
         if self.usb_id:
             return device.usb_id == self.usb_id
-        names = {plain(text) for text in (*readings(device.name), device.place)}
+        names = {plain(text) for text in (*readings(device.name), device.place, device.place.partition(", ")[0])}
         return any(plain(text) in names for text in readings(self.name))
 
 
@@ -213,27 +213,47 @@ def judge_device(wanted: Wanted, listing: Listing, clients: Sequence[str]) -> Fi
         return Finding(UNKNOWN, f"{wanted}: {len(found)} devices match and not all are good, name one by its place ({shown})")
     if found:
         return max(found, key=lambda item: item.state == CRITICAL)
+    names = (readings(device.name)[0] or device.usb_id or device.place for device in listing.devices[:5])
+    shown = ", ".join(runtime.clean(name, 60) for name in names)
     if wanted.usb_id and any(not device.usb_id for device in listing.devices):
-        names = ", ".join(runtime.clean(readings(device.name)[0] or device.place, 60) for device in listing.devices[:5])
-        return Finding(UNKNOWN, f"{wanted}: this list does not tell VID:PID, give the name instead (listed: {names})")
+        if not any(device.name for device in listing.devices):
+            return Finding(UNKNOWN, f"{wanted}: what is attached cannot be told, this machine's USB bus does not show all of it")
+        return Finding(UNKNOWN, f"{wanted}: this list does not tell VID:PID, give the name instead (listed: {shown})")
+    if wanted.name and listing.devices and not any(device.name for device in listing.devices):
+        return Finding(UNKNOWN, f"{wanted}: this list does not tell names, give VID:PID or the place instead (listed: {shown})")
     state, phrase = listing.absent
     lost = f"; not connected to {runtime.clean(', '.join(listing.lost), 120)}" if listing.lost else ""
-    return Finding(state, f"{wanted} {phrase} (devices listed: {len(listing.devices)}{lost})")
+    named = f": {shown}" if wanted.name and shown else ""
+    return Finding(state, f"{wanted} {phrase} (devices listed: {len(listing.devices)}{named}{lost})")
+
+
+def machines(user: str) -> set[str]:
+    """How a list names the machine that uses a device: all it says, each word, an address without its port. In
+    `USER at MACHINE` only what stands behind names a machine."""
+    words = re.split(r"[\s(),]+", user.rpartition(" at ")[2])
+    with_port = (re.fullmatch(r"\[(.+)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}", word) for word in words)
+    return {plain(text) for text in (user, *words, *(match[1] or match[2] for match in with_port if match))} - {""}
 
 
 def judge_state(name: str, device: Device, side: str, clients: Sequence[str]) -> Finding:
-    """One device of a list. `clients` are the machines that may use it; () = any in a server's list, this one in a
-    client's."""
+    """One device of a list. `clients` are the machines of which one must use it; () = it may be free, or in use by any
+    machine in a server's list and by this one in a client's."""
     user = runtime.clean(device.user, 80)
+    wanted = runtime.clean(", ".join(clients), 80)
+    here = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
     if device.state in (USED, USED_SOMEWHERE):
-        names = {plain(part) for part in (device.user, *re.split(r"[\s():,]+", device.user))}
-        here = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-        if (side == "server" and not clients) or any(plain(client) in names - {""} for client in clients or (here,)):
+        names = machines(device.user)
+        if (side == "server" and not clients) or any(plain(client) in names for client in clients or (here,)):
             return Finding(OK, f"{name} is in use by {user or 'a client'}")
         if device.state == USED_SOMEWHERE and not clients:
             what = f"{name} is connected to {user}, and the list does not tell whether that is this machine"
             return Finding(UNKNOWN, f"{what}: if it is, give --client {user}")
         return Finding(CRITICAL, f"{name} is in use by another machine ({user or 'not named'}): release it there")
+    if clients and device.state == OFFERED:
+        return Finding(CRITICAL, f"{name} is offered, but not used by {wanted}: attach it there")
+    if clients and device.state == ATTACHED and plain(here) not in map(plain, clients):
+        what = f"{name} is attached here, and whether this machine is {wanted} cannot be told"
+        return Finding(UNKNOWN, f"{what}: leave --client out")
     sentences = {
         ATTACHED: Finding(OK, f"{name} is attached here"),
         OFFERED: Finding(OK, f"{name} is offered by the forwarder"),
@@ -298,14 +318,18 @@ def judge_systemd(name: str, text: str) -> Finding:
     shown = runtime.clean(", ".join(filter(None, (active, sub, values.get("Result", "").replace("success", "")))), 80)
     if not (load and active and sub):
         return Finding(UNKNOWN, f"systemd does not tell the state of service {name}: {runtime.clean(first_line(text), 120)}")
+    sub_shown = runtime.clean(sub, 40)
+    if load == "masked":
+        return Finding(CRITICAL, f"service {name} is masked ({shown}): run systemctl unmask {name}, then start it")
     if load == "not-found":
         return Finding(UNKNOWN, f"there is no service {name} on this machine: check --service")
     if values.get("FreezerState", "running") != "running":
         return Finding(CRITICAL, f"service {name} is frozen: run systemctl thaw {name}")
     if load == "loaded" and active in ("active", "reloading"):
-        if sub == "exited":
-            return Finding(UNKNOWN, f"service {name} is active without a process (exited): name its --process")
-        return Finding(OK, f"service {name} is running")
+        if sub == "running" or (active == "reloading" and sub.startswith("reload")):
+            return Finding(OK, f"service {name} is running")
+        # "exited" is a one-shot service that has done its work; a socket is "listening", a timer "waiting".
+        return Finding(UNKNOWN, f"service {name} is active without a process ({sub_shown}): name its --process")
     if load == "loaded" and active == "activating" and sub != "auto-restart":
         return Finding(WARNING, f"service {name} is starting ({shown})")
     return Finding(CRITICAL, f"service {name} is not running ({shown}): start it and read its journal")

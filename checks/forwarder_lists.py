@@ -305,7 +305,9 @@ def _virtualhere_bound(attributes: Mapping[str, str], server: Mapping[str, str])
         raise Odd("a device's id out of range")
     state = {"0": UNAVAILABLE, "1": OFFERED, "3": USED}.get(attributes["state"], unknown_state(attributes["state"]))
     state = state if server["state"] == "3" else DISCONNECTED
-    users = [re.sub(r"[\s():,]", "_", attributes.get(key, "")) for key in ("boundClientHostname", "boundConnectionIp")]
+    # Nothing in a client's name may look like another name. An address of IPv6 has colons.
+    host = re.sub(r"[\s():,]", "_", attributes.get("boundClientHostname", ""))
+    users = [host, re.sub(r"[\s(),]", "_", attributes.get("boundConnectionIp", ""))]
     place = f"{server.get('hostname', '')}.{attributes.get('address', '')}"
     name = attributes.get("nickname") or attributes["product"]
     return Device(name, f"{vendor:04x}:{product:04x}", state, " ".join(users).strip() if state == USED else "", place)
@@ -316,7 +318,9 @@ def read_digi(lines: Sequence[str]) -> Listing:
     start = position(lines, r" ?AnywhereUSB Manager version .*", "")
     start = position(lines, r"Below are the available devices:", lines[start], start)
     end = position(lines, r"\* means Autoconnect enabled.*", CUT, start)
-    position(lines, r"Autoconnect All: (?:en|dis)abled", CUT, end)
+    last = position(lines, r"Autoconnect All: (?:en|dis)abled", CUT, end)
+    if "".join(lines[last + 1 :]):
+        raise Odd("text behind the end of the list")
     devices = []
     for line in filter(None, lines[start + 1 : end]):
         if re.fullmatch(r" \S.* \(\S+:[0-9]+\)|[ *+]   \S.* \(\S+\.[0-9]+\)(?: \(In-use by .+\))?", line):

@@ -761,12 +761,18 @@ _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"
 _RANGE = re.compile(rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?")
 
 
+def bad_value(text: str, problem: str) -> argparse.ArgumentTypeError:
+    """The error for an option's value, which is quoted before the problem. Blanks around it no quotation shows."""
+    blanks = "has blanks around it" if text != text.strip() and text.strip() else ""
+    return argparse.ArgumentTypeError(f"'{clean(text, 60)}' {blanks or problem}")
+
+
 def threshold(text: str) -> nagiosplugin.Range:
     """An option's range `[@][start:][end]`. Nonsense is a usage error: a threshold nobody meant never alarms."""
     import nagiosplugin
 
     if not text or text == "@" or not _RANGE.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no range; write [@][start:][end], for example 1: or 30:365")
+        raise bad_value(text, "is no range; write [@][start:][end], for example 1: or 30:365")
     try:
         return nagiosplugin.Range(text)
     except ValueError:
@@ -777,7 +783,7 @@ def time_limit(text: str) -> tuple[float, int]:
     """`SECONDS[:STATE]` of -t: seconds (decimals allowed, at most a day) and the exit code of a timeout."""
     seconds, colon, state = text.partition(":")
     if not re.fullmatch(r"[0-9]{1,5}(?:\.[0-9]{1,6})?", seconds) or not 0 < float(seconds) <= 86400:
-        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no time limit; write SECONDS[:STATE], for example 10:critical")
+        raise bad_value(text, "is no time limit; write SECONDS[:STATE], for example 10:critical")
     return float(seconds), alarm_state(state) if colon else UNKNOWN
 
 
@@ -792,14 +798,14 @@ def alarm_state(text: str) -> int:
 def tcp_port(text: str) -> int:
     """A TCP port, 1 to 65535."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no port; write a number from 1 to 65535")
+        raise bad_value(text, "is no port; write a number from 1 to 65535")
     return int(text)
 
 
 def usb_id(text: str) -> tuple[int, int]:
     """`VID:PID`, two hexadecimal numbers of four digits as lsusb prints them. A vendor alone names no key."""
     if not re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):
-        raise argparse.ArgumentTypeError(f"'{clean(text, 60)}' is no USB id; write VID:PID, for example 0471:485d")
+        raise bad_value(text, "is no USB id; write VID:PID, for example 0471:485d")
     return int(text[:4], 16), int(text[5:], 16)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -23,7 +24,7 @@ from lab.forwarder_tools import (
     unreachable_port,
 )
 from lab.run_check import PUNCTUAL, Outcome, command, run_check, run_process
-from lab.usb_bus import UsbBus
+from lab.usb_bus import UsbBus, VhciPort
 from lab.usbip_server import SenseLockKey, UsbIpServer
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -117,6 +118,17 @@ HELP = "; check_usb_redirector --help lists the options"
         pytest.param("--product virtualhere --list-max-age 5", f"--list-max-age needs --list-output FILE{HELP}", id="age of nothing"),
         pytest.param("--product virtualhere --utn-code 1=ok", f"--utn-code belongs to --product seh-utn{HELP}", id="code of another product"),
         pytest.param("--product seh-utn --list-command x --device a", f"seh-utn is judged by the exit code of its tool alone{HELP}", id="exit codes name no device"),
+        pytest.param("--product seh-utn --list-command 'sh -c \"exit 0\"'", "seh-utn needs a list command that asks for the key's state, "
+                     f"for example 'utnm -c \"state 192.0.2.20 5\"'{HELP}", id="a command that asks nothing"),
+        pytest.param("--product usbip --side server --device 0471:485d", "--product usbip --side server is asked over the network: give -H, "
+                     f"for example -H 127.0.0.1{HELP}", id="the server's side of usbip"),
+        pytest.param("--product usbip --device 471:485d", f"argument --device: '471:485d' is no USB id; write VID:PID, for example 0471:485d{HELP}",
+                     id="three digits"),
+        pytest.param("--product generic --process /usr/bin/usbsrvd", f"argument --process: '/usr/bin/usbsrvd' is a path; write the name of the "
+                     f"process alone{HELP}", id="a path as process"),
+        pytest.param("--product generic --process ' usbsrvd'", f"argument --process: 'usbsrvd' has blanks around it{HELP}", id="blanks around a process"),
+        pytest.param("--product generic --license-expires '2027-01-31 '", f"argument --license-expires: '2027-01-31' has blanks around it{HELP}",
+                     id="blanks around a date"),
         pytest.param("--product generic --log x", f"--log and --log-pattern belong together{HELP}", id="log without pattern"),
         pytest.param("--product generic --log x --log-pattern (", f"argument --log-pattern: '(' is no regular expression "
                      f"(missing ), unterminated subpattern at position 0){HELP}", id="no regular expression"),
@@ -264,8 +276,11 @@ def test_exit_codes_of_network_gate_do_not_count(tmp_path: Path) -> None:
 def test_dongle_server(code: int, arguments: list[str], state: int, text: str, tmp_path: Path) -> None:
     with ForwarderTools(tmp_path) as tools:
         tool = tools.prints("utnm", b"whatever\n", code=code)
-        outcome = run_check("usb_redirector", "--product", "seh-utn", "--list-command", str(tool), *arguments)
-    assert said(outcome) == expect(state, text.replace("{tool}", shown(tool)) + " | time=Ts;;;0")
+        outcome = run_check("usb_redirector", "--product", "seh-utn", "--list-command", f"{tool} -c 'state 192.0.2.20 5'", *arguments)
+        assert tools.calls("utnm") == [["-c", "state 192.0.2.20 5"]]
+    command_shown = f"{tool} -c state 192.0.2.20 5"[:77].rstrip() + "..."
+    text = text.replace("{tool}", command_shown)
+    assert said(outcome) == expect(state, f"{text} | time=Ts;;;0")
 
 
 # --- Captured lists -------------------------------------------------------------------------------------------
@@ -284,10 +299,38 @@ def test_captured_list(tmp_path: Path) -> None:
     assert redirector("--list-output", str(path), "--device", KEY) == good
     assert redirector("--list-output", "-", "--device", KEY, stdin=SHARED) == good
     assert redirector("--list-output", str(path), "--list-max-age", "5", "--device", KEY) == good
-    old_time = time.time() - 3 * 3600
-    os.utime(path, (old_time, old_time))
-    old = expect(UNKNOWN, f"list {path} is 180 minutes old: does the job that writes it still run?")
-    assert redirector("--list-output", str(path), "--list-max-age", "5", "--device", KEY) == old
+
+
+@pytest.mark.parametrize(
+    ("age", "arguments", "text"),
+    [
+        pytest.param(30, [], None, id="half an hour"),
+        pytest.param(180, [], "is 180 minutes old, more than --list-max-age 60: does the job that writes it still run?", id="too old"),
+        pytest.param(180, ["--list-max-age", "5"], "is 180 minutes old, more than --list-max-age 5: does the job that writes it still run?",
+                     id="older than the operator allows"),
+        pytest.param(180, ["--list-max-age", "240"], None, id="not older than the operator allows"),
+        pytest.param(-0.5, [], None, id="a clock half a minute ahead"),
+        pytest.param(-43200, ["--list-max-age", "5"], "is dated 43200 minutes in the future: check the clocks of this machine and of the one "
+                     "that writes it", id="in the future"),
+    ],
+)  # fmt: skip
+def test_the_age_of_a_captured_list(age: float, arguments: list[str], text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(SHARED)
+    then = time.time() - age * 60
+    os.utime(path, (then, then))
+    good = expect(OK, TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0")
+    bad = expect(UNKNOWN, f"list {path} {text}")
+    assert redirector("--list-output", str(path), "--device", KEY, *arguments) == (bad if text else good)
+
+
+def test_a_key_that_its_machine_does_not_use() -> None:
+    arguments = ("--list-output", "-", "--device", KEY, "--client", "10.0.0.1")
+    text = f"key {KEY} is offered, but not used by 10.0.0.1: attach it there | devices=0;;;0"
+    assert redirector(*arguments, stdin=SHARED) == expect(CRITICAL, text)
+    used = sample("usbsrv-list-key-in-use-constructed.txt").replace(b"192.0.2.10", b"kodeks at 10.0.0.1")
+    text = TERM + f"key {KEY} is in use by kodeks at 10.0.0.1 | devices=1;;;0"
+    assert redirector(*arguments, stdin=used) == expect(OK, text)
 
 
 @pytest.mark.parametrize(
@@ -467,6 +510,10 @@ def test_the_client_of_usbip() -> None:
             server.occupy("1-2")
             assert attached(bus, *there) == here
             assert attached(bus, "--device", KEY) == here
+            assert attached(bus, "--device", name) == expect(OK, f"key {name} is attached here | devices=1;;;0 time=Ts;;;0")
+            nameless = f"key SenseIV: this list does not tell names, give VID:PID or the place instead (listed: {KEY})"
+            assert attached(bus, "--device", "SenseIV") == expect(UNKNOWN, f"{nameless} | devices=1;;;0 time=Ts;;;0")
+            assert attached(bus, *there, "--side", "server") == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
             assert attached(bus, "--device", "1bc0:0051") == expect(
                 CRITICAL, "key 1bc0:0051 is neither offered by the forwarder nor attached here (devices listed: 1) | devices=1;;;0 time=Ts;;;0"
             )
@@ -488,6 +535,13 @@ def test_the_client_of_usbip() -> None:
         refused = f"forwarder does not answer at {server.host}:{server.port} (connection refused); {KEY} is still listed here"
         assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{refused} | devices=1;;;0")
         bus.remove(name)
+        with UsbIpServer([]) as server:  # the kernel says that a port is in use, but the bus has no such device
+            bus.vhci_port(0, VhciPort(6, 2, 0x10004, 3, "9-9"), f"{server.host} {server.port} 1-2")
+            ghost = "no device is offered or attached (devices listed: 1) | devices=0;;;0 time=Ts;;;0"
+            assert attached(bus) == expect(CRITICAL, ghost)
+            ghost = f"key {KEY}: what is attached cannot be told, this machine's USB bus does not show all of it | devices=0;;;0 time=Ts;;;0"
+            assert attached(bus, "--device", KEY) == expect(UNKNOWN, ghost)
+            bus.vhci_port(0, VhciPort())
         bus.add_key(where="usbip")
         nobody = "who serves vhci_hcd port 2 is not noted here, so nobody was asked whether the forwarder still answers: give it with -H"
         assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{nobody} | devices=1;;;0")
@@ -544,6 +598,42 @@ def test_a_process_is_told_by_its_name_alone() -> None:
         for name in ("usbsrvd", "awusbmanager-headless", "awusbmanager-he", "USBSRVD2", "usbsrv"):
             outcome = run_check("usb_redirector", "--product", "generic", "--process", name)
             assert said(outcome) == expect(CRITICAL, f"process {name} is not running: start it | processes=0;;;0")
+
+
+@pytest.mark.parametrize("name", ["python3", "sh"])
+def test_a_check_does_not_see_itself(name: str, tmp_path: Path) -> None:
+    """In a world of its own there is nothing but the check and the shell that has started it."""
+    words = command("usb_redirector", "--product", "generic", "--process", name, python="/usr/bin/python3")
+    program = tmp_path / "python3"
+    shutil.copy(Path("/usr/bin/python3").resolve(), program)
+    words[0] = str(program)
+    outcome = run_process(["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh", *words])
+    assert said(outcome) == expect(CRITICAL, f"process {name} is not running: start it | processes=0;;;0")
+
+
+@pytest.mark.parametrize("name", ["форвардер", "служба-usb", "я" * 40, "xпересылка"])
+def test_a_process_with_a_russian_name(name: str) -> None:
+    with forwarder_daemon(name):
+        outcome = run_check("usb_redirector", "--product", "generic", "--process", name)
+        assert said(outcome) == expect(OK, f"process {name} is running | processes=1;;;0")
+        outcome = run_check("usb_redirector", "--product", "generic", "--process", name[:-1])
+        assert said(outcome) == expect(CRITICAL, f"process {name[:-1]} is not running: start it | processes=0;;;0")
+
+
+@pytest.mark.parametrize(
+    ("mount", "text"),
+    [
+        pytest.param("mount -o remount,hidepid=1 /proc", "this user may not see all processes (/proc is mounted with hidepid)", id="hidepid=1"),
+        pytest.param("mount -o remount,hidepid=2 /proc", "this user may not see all processes (/proc is mounted with hidepid)", id="hidepid=2"),
+        pytest.param("mount -t tmpfs none /proc", "there is no /proc here, and in it the processes", id="no /proc"),
+    ],
+)
+def test_a_process_that_cannot_be_seen(mount: str, text: str) -> None:
+    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    with forwarder_daemon("usbsrvd"):
+        words = command("usb_redirector", "--product", "generic", "--process", "usbsrvd", python="/usr/bin/python3")
+        outcome = run_process(["unshare", "-m", "sh", "-c", f'mount -t proc proc /proc && {mount} && exec {nobody} "$@"', "sh", *words])
+        assert said(outcome) == expect(UNKNOWN, f"--process cannot be judged: {text}")
 
 
 def test_two_processes_and_a_product_without_a_list() -> None:

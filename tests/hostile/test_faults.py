@@ -368,7 +368,7 @@ DATED = ("--license-expires", "perpetual")
 def test_an_engine_that_ignores_its_children_hides_no_exit_code(tmp_path: Path) -> None:
     """With SIGCHLD ignored the kernel keeps no exit codes; 24 from the dongle server's tool must not become 0."""
     with ForwarderTools(tmp_path) as tools:
-        tool = str(tools.prints("utnm", b"", code=24))
+        tool = f"{tools.prints('utnm', b'', code=24)} -c 'state 192.0.2.20 5'"
         said = tried("usb_redirector", "--product", "seh-utn", *DATED, "--list-command", tool, around=IGNORING_CHILDREN)
     assert said == (2, "CRITICAL - the key is not available at the dongle server | time=T;;;0")
 
@@ -417,7 +417,7 @@ def test_no_thread_can_be_started(check: str) -> None:
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
     with ForwarderTools(tmp_path) as tools:
-        tool = str(tools.prints("utnm", b"", code=0))
+        tool = f"{tools.prints('utnm', b'', code=0)} -c 'state 192.0.2.20 5'"
         words = ("--product", "seh-utn", *DATED, "--list-command", tool)
         state, said = tried("usb_redirector", *words, around=limited(nofile=6))
     assert (state, said.partition(" cannot ")[2]) == (3, "be started (Too many open files)")

@@ -340,6 +340,11 @@ def test_a_hostile_name_changes_no_state(reader: str, text: str, state: str | No
         assert reading.devices[-1].state == state
 
 
+@pytest.mark.parametrize("behind", [DIGI_LIST, "Error: manager is not running\n", "x"])
+def test_text_behind_a_list_of_digi(behind: str) -> None:
+    assert isinstance(read("digi-anywhereusb", DIGI_LIST + behind), Unrecognised)
+
+
 @pytest.mark.parametrize("user", ["you", "you)", "in use", ""])
 def test_digi_in_use_by_others(user: str) -> None:
     reading = read("digi-anywhereusb", DIGI_LIST.replace(".1101)", f".1101) (In-use by {user})"))
@@ -400,6 +405,7 @@ def test_usbipd_without_what_decides(key: str) -> None:
         ('address="21" connectionId="1" state="0"', 'state="2"', "'2'"),
         ('address="21" connectionId="1" state="0"', "", None),
         ('connectionId="1" state="3"', 'state="7"', DISCONNECTED),
+        ('address="21" connectionId="1" state="0"', 'address="21" state="3"', USED),
         ('idVendor="1137"', 'idVendor="0x471"', None),
         ('idVendor="1137"', 'idVendor="65536"', None),
         ('idVendor="1137"', 'idVendor="-1"', None),
@@ -413,6 +419,12 @@ def test_virtualheres_xml(old: str, new: str, state: str | None) -> None:
     assert old in STATE_XML
     reading = read("virtualhere", STATE_XML.replace(old, new))
     assert isinstance(reading, Unrecognised) if state is None else reading.devices[0].state == state
+
+
+def test_virtualheres_xml_with_an_address_of_ipv6() -> None:
+    bound = sample("virtualhere-client-state-key-bound-constructed.xml").decode()
+    listing = read("virtualhere", bound.replace("192.0.2.10", "2001:db8::10").replace('"kodeks"', '"a b (c):1,d"'))
+    assert listing.devices[0].user == "a_b__c__1_d 2001:db8::10"
 
 
 def test_usbip_port_as_an_ordinary_user_and_in_other_states() -> None:
@@ -603,6 +615,17 @@ def test_no_term(text: str) -> None:
         (SENSE._replace(state=USED_SOMEWHERE, user="192.0.2.10"), "client", ("192.0.2.10",), OK, "k is in use by 192.0.2.10"),
         (SENSE._replace(state=USED_SOMEWHERE, user="192.0.2.10"), "client", ("192.0.2.1",), CRITICAL,
          "k is in use by another machine (192.0.2.10): release it there"),
+        (SENSE._replace(state=USED, user="kodeks at 10.0.0.99"), "server", ("kodeks",), CRITICAL,
+         "k is in use by another machine (kodeks at 10.0.0.99): release it there"),
+        (SENSE._replace(state=USED, user="(kodeks) at 10.0.0.99:7575"), "server", ("10.0.0.99",), OK, "k is in use by (kodeks) at 10.0.0.99:7575"),
+        (SENSE._replace(state=USED, user="kodeks 2001:db8::a"), "client", ("2001:DB8::A",), OK, "k is in use by kodeks 2001:db8::a"),
+        (SENSE._replace(state=USED, user="kodeks 2001:db8::a"), "client", ("2001",), CRITICAL,
+         "k is in use by another machine (kodeks 2001:db8::a): release it there"),
+        (SENSE._replace(state=USED, user="[2001:db8::a]:7575"), "client", ("2001:db8::a",), OK, "k is in use by [2001:db8::a]:7575"),
+        (SENSE, "server", ("10.0.0.1",), CRITICAL, "k is offered, but not used by 10.0.0.1: attach it there"),
+        (SENSE._replace(state=ATTACHED), "client", ("10.0.0.1",), UNKNOWN,
+         "k is attached here, and whether this machine is 10.0.0.1 cannot be told: leave --client out"),
+        (SENSE._replace(state=ATTACHED), "client", (os.uname().nodename,), OK, "k is attached here"),
         (SENSE._replace(state=UNSHARED), "server", (), CRITICAL, "k is plugged in, but not shared: share it"),
         (SENSE._replace(state=UNAVAILABLE), "client", (), CRITICAL, "k is not available: is it plugged in at the forwarder, and the license valid?"),
         (SENSE._replace(state=DISCONNECTED), "client", (), CRITICAL, "k is disconnected from its server: check the server, then reconnect it"),
@@ -620,6 +643,7 @@ def test_in_use_by_this_machine_is_its_own(state: str) -> None:
 
 
 TOKEN = Device("Token JC", "", OFFERED, "", "SERVER.73")
+ATTACHED_HERE = Device("", KEY, ATTACHED, "", "2-1, vhci_hcd port 0")
 TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
 
 
@@ -630,8 +654,8 @@ TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
         (KEY.upper(), Listing((SENSE,)), OK, f"key {KEY} is offered by the forwarder"),
         ("senselock  SENSEIV", Listing((SENSE,)), OK, "key senselock SENSEIV is offered by the forwarder"),
         ("1-2", Listing((SENSE,)), OK, "key 1-2 is offered by the forwarder"),
-        ("Senselock", Listing((SENSE,)), CRITICAL, "key Senselock is not offered by the forwarder (devices listed: 1)"),
-        ("Senselock SenseIV v2", Listing((SENSE,)), CRITICAL, "key Senselock SenseIV v2 is not offered by the forwarder (devices listed: 1)"),
+        ("Senselock", Listing((SENSE,)), CRITICAL, "key Senselock is not offered by the forwarder (devices listed: 1: Senselock SenseIV)"),
+        ("Senselock SenseIV v2", Listing((SENSE,)), CRITICAL, "key Senselock SenseIV v2 is not offered by the forwarder (devices listed: 1: Senselock SenseIV)"),
         ("1bc0:0051", Listing((SENSE,)), CRITICAL, "key 1bc0:0051 is not offered by the forwarder (devices listed: 1)"),
         (KEY, Listing(lost=("a:1", "b:2")), CRITICAL,
          f"key {KEY} is not offered by the forwarder (devices listed: 0; not connected to a:1, b:2)"),
@@ -643,6 +667,12 @@ TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
         (KEY, Listing(TWO_KEYS), UNKNOWN, f"key {KEY}: 2 devices match and not all are good, name one by its place"
          f" ({KEY} Senselock SenseIV at 1-2: offered; {KEY} Senselock SenseIV at 1-3: not available)"),
         ("1-2", Listing(TWO_KEYS), OK, "key 1-2 is offered by the forwarder"),
+        ("2-1", Listing((ATTACHED_HERE,)), OK, "key 2-1 is attached here"),
+        ("Senselock SenseIV", Listing((ATTACHED_HERE,)), UNKNOWN,
+         f"key Senselock SenseIV: this list does not tell names, give VID:PID or the place instead (listed: {KEY})"),
+        ("Senselock SenseIV", Listing(), CRITICAL, "key Senselock SenseIV is not offered by the forwarder (devices listed: 0)"),
+        (KEY, Listing((ATTACHED_HERE._replace(usb_id="", state="wax"),)), UNKNOWN,
+         f"key {KEY}: what is attached cannot be told, this machine's USB bus does not show all of it"),
         ("1-3", Listing(TWO_KEYS), CRITICAL, "key 1-3 is not available: is it plugged in at the forwarder, and the license valid?"),
         (KEY, Listing((SENSE._replace(state="wax"), SENSE._replace(state=UNAVAILABLE))), CRITICAL,
          f"key {KEY} is not available: is it plugged in at the forwarder, and the license valid?"),
@@ -730,7 +760,11 @@ def unit(**values: str) -> str:
          "service u is not running (deactivating, stop-sigterm): start it and read its journal"),
         (unit(LoadState="not-found", ActiveState="inactive", SubState="dead"), UNKNOWN, "there is no service u on this machine: check --service"),
         (unit(LoadState="masked", ActiveState="inactive", SubState="dead"), CRITICAL,
-         "service u is not running (inactive, dead): start it and read its journal"),
+         "service u is masked (inactive, dead): run systemctl unmask u, then start it"),
+        *((unit(SubState=sub), UNKNOWN, f"service u is active without a process ({sub}): name its --process")
+          for sub in ("listening", "waiting", "failed", "dead", "plugged", "reload")),
+        (unit(ActiveState="reloading", SubState="reload-notify"), OK, "service u is running"),
+        (unit(ActiveState="reloading", SubState="dead"), UNKNOWN, "service u is active without a process (dead): name its --process"),
         (unit(LoadState="bad-setting"), CRITICAL, "service u is not running (active, running): start it and read its journal"),
         (unit(ActiveState="maintenance"), CRITICAL, "service u is not running (maintenance, running): start it and read its journal"),
         ("", UNKNOWN, "systemd does not tell the state of service u: no output at all"),
@@ -819,6 +853,44 @@ def test_a_host(text: str) -> None:
 def test_no_host(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         check.host_name(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        *((text, "is no USB id; write VID:PID, for example 0471:485d") for text in ("471:485d", "0471:", ":485d", "0471", "0x0471:0x485d", "0471:485d0", ":")),
+        ("0471 :", "is no USB id; write VID:PID, for example 0471:485d"),
+        ("0471:485d ", "has blanks around it"),
+    ],
+)
+def test_no_usb_id_is_no_name(text: str, problem: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(f"'{text.strip()}' {problem}")):
+        check.wanted_device(text)
+
+
+@pytest.mark.parametrize("text", ["1-2", "1-1.4", "HUB.21", "10.0.0.1:56228", "SenseIV", "47", "04711", "port 00"])
+def test_a_name_or_place(text: str) -> None:
+    assert check.wanted_device(text) == Wanted("", text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "problem"),
+    [
+        (check.license_term, "2026-11-25 ", "has blanks around it"),
+        (check.license_term, "2026-11-25x", "is no date; write YYYY-MM-DD or perpetual"),
+        (runtime.threshold, "30: ", "has blanks around it"),
+        (runtime.threshold, "", "is no range; write [@][start:][end], for example 1: or 30:365"),
+        (runtime.tcp_port, " 1", "has blanks around it"),
+        (runtime.time_limit, "\t5", "has blanks around it"),
+        (runtime.usb_id, "0471:485d\n", "has blanks around it"),
+        (check.process_name, " usbsrvd", "has blanks around it"),
+        (check.process_name, "/usr/bin/usbsrvd", "is a path; write the name of the process alone"),
+    ],
+)  # fmt: skip
+def test_a_value_and_what_is_wrong_with_it(parse: Any, text: str, problem: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        parse(text)
+    assert str(caught.value) == f"'{text.strip()}' {problem}"
 
 
 @pytest.mark.parametrize("text", ["", "-H", "--help", "a;b", "a\nb", "$(a)", "a/b"])
