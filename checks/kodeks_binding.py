@@ -62,7 +62,6 @@ class Unreachable(Exception):
 # --- The binding text -----------------------------------------------------------------------------------------
 
 WORKS = "работает"
-SENSELOCK = re.compile("senselock", re.IGNORECASE | re.ASCII)
 
 CHECK_KEY = "check where the key is plugged in and its forwarder first"
 UNREADABLE_BINDING = "невозможно получить привязку"
@@ -100,10 +99,10 @@ PROTECTION_ERRORS = {
 }
 SAME_ERROR = {4107: 50, 4103: 2007, 4106: 2008, 4100: 2010, 4109: 2010, 4101: 2020, 4110: 2021}
 
-PROTECTION_ERROR = re.compile(r"ошибка защиты\D{0,5}([0-9]{1,6})")
-_LICENSE_MANAGER = re.compile(
-    r"(?:license manager configured at|менеджер лицензий настроен на) (\[[0-9a-f:.]{2,45}\]|[\w.-]{1,253}):([0-9]{1,5})(?![0-9])",
-    re.IGNORECASE,
+# Compiled when they are looked for: a key that works needs neither.
+PROTECTION_ERROR = r"ошибка защиты\D{0,5}([0-9]{1,6})"
+_LICENSE_MANAGER = (
+    r"(?:license manager configured at|менеджер лицензий настроен на) (\[[0-9a-f:.]{2,45}\]|[\w.-]{1,253}):([0-9]{1,5})(?![0-9])"
 )
 BINDING = re.compile(r"(.{1,300}?) - (\[.*|ошибка защиты.*)", re.IGNORECASE)
 
@@ -121,7 +120,7 @@ def one_line(text: str) -> str:
 def advice_for(text: str) -> str:
     """What a failing text means and what to do first, "" for a text that is not known."""
     folded = text.casefold()
-    for number in PROTECTION_ERROR.findall(folded):
+    for number in re.findall(PROTECTION_ERROR, folded):
         code = int(number)
         if SAME_ERROR.get(code, code) in PROTECTION_ERRORS:
             return PROTECTION_ERRORS[SAME_ERROR.get(code, code)]
@@ -130,7 +129,7 @@ def advice_for(text: str) -> str:
 
 def license_manager_in(text: str) -> str:
     """The license manager's "HOST:PORT" where the text names one, "" otherwise."""
-    match = _LICENSE_MANAGER.search(one_line(text))
+    match = re.search(_LICENSE_MANAGER, one_line(text), re.IGNORECASE)
     return f"{match[1]}:{match[2]}" if match and 1 <= int(match[2]) <= 65535 else ""
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHARSETS = set_of("utf-8 utf8 windows-1251 cp1251 koi8-r cp866 ibm866 iso-8859-5 iso-8859-1 us-ascii")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_-]{1,40})""", re.IGNORECASE)
-_URL = re.compile(r"(?:(https?):)?//([^/?#\\]*)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL)
+_URL = r"(?is)(?:(https?):)?//([^/?#\\]*)([^#]*)(?:#.*)?"
 
 
 def decode_page(body: bytes, content_type: str) -> str:
@@ -45,7 +45,7 @@ def origin_of(scheme: str, authority: str) -> str:
 def redirect_target(location: str, origin: str, path: str) -> tuple[str, str]:
     """Where a Location header leads, as (origin, path), seen from the page `path` of `origin`."""
     location = "".join(char if "!" <= char <= "~" else f"%{ord(char) & 255:02X}" for char in location.strip())
-    url = _URL.fullmatch(location)
+    url = re.fullmatch(_URL, location)
     if url:
         target = url[3] if url[3].startswith("/") else "/" + url[3]
         return origin_of(url[1] or origin.partition(":")[0], url[2]), target

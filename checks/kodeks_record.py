@@ -21,7 +21,6 @@ from kodeks_binding import (
     CRITICAL,
     OK,
     PROTECTION_ERROR,
-    SENSELOCK,
     UNKNOWN,
     UNREADABLE_BINDING,
     WORKS,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
 # --- Words ----------------------------------------------------------------------------------------------------
 
+SENSELOCK = re.compile("senselock", re.IGNORECASE | re.ASCII)
 STATE_NAMES = set_of("state status result value val text работа состояние статус результат значение")
 _STRICT_STATE_NAMES = set_of("state status состояние статус")
 LABEL_NAMES = ("name", "title", "label", "caption", "subject", "key", "param", "parameter", "device", "module", "component",
@@ -69,7 +69,7 @@ TELLING = re.compile("|".join(("senselock", *TELLING_WORDS)), re.IGNORECASE | re
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 _CLAUSE = re.compile(r"(?:^|[.;:!])\s*")
-_FAILING = re.compile(
+_FAILING = (
     r"не (?:работа|найден|обнаруж|подключ|доступ|авториз|отвеча|удал)|недоступ|отсутств|отключ|запрещ|просроч|ист[её]к|"
     r"ошибка|сбой|невозможно|not (?:found|available|connect|work|respond|detect|present)|unavailable|exceeded|expired|"
     r"\bfail|(?<!no )\berror\b|\bmissing\b|\blost\b|\babsent\b|\bdenied\b"
@@ -105,7 +105,7 @@ def state_in(text: str) -> int | None:
         return OK
     if not text:
         return None
-    return CRITICAL if advice_for(text) or _FAILING.search(text.casefold()) else UNKNOWN
+    return CRITICAL if advice_for(text) or re.search(_FAILING, text.casefold()) else UNKNOWN
 
 
 def statement_in(text: str, place: str = "") -> Statement | None:
@@ -122,7 +122,7 @@ def statement_in(text: str, place: str = "") -> Statement | None:
     if match and (works_by(match[1]) or SENSELOCK.search(match[1])):
         return judge_binding(text, place)
     folded = text.casefold()
-    if UNREADABLE_BINDING in folded or (SENSELOCK.search(text) and PROTECTION_ERROR.search(folded)):
+    if UNREADABLE_BINDING in folded or (SENSELOCK.search(text) and re.search(PROTECTION_ERROR, folded)):
         return failing(text, place)
     for clause in _CLAUSE.finditer(text[:500]) if SENSELOCK.search(text) else ():
         state = state_in(_behind_the_name(text[clause.end() : clause.end() + 500]))

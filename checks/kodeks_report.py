@@ -15,8 +15,19 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import plugin_runtime as runtime
-from kodeks_binding import CRITICAL, SENSELOCK, UNKNOWN, WORKS, Reading, Statement, unrecognised
-from kodeks_record import TELLING_WORDS, Candidate, Element, Findings, Pin, candidates_in, is_telling, judge_pinned, path_of
+from kodeks_binding import CRITICAL, UNKNOWN, WORKS, Reading, Statement, unrecognised
+from kodeks_record import (
+    SENSELOCK,
+    TELLING_WORDS,
+    Candidate,
+    Element,
+    Findings,
+    Pin,
+    candidates_in,
+    is_telling,
+    judge_pinned,
+    path_of,
+)
 
 if TYPE_CHECKING:
     import pyexpat

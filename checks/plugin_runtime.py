@@ -334,7 +334,7 @@ def _verdict_of(error: BaseException, trace: TracebackType | None) -> Verdict:
     return Verdict(UNKNOWN, f"internal error while {_process.doing}: {what}{where}; please report it to {PROJECT}")
 
 
-_PART = re.compile("(?:kodeks|forwarder)_[a-z]+")  # the files of this folder that are neither a check nor this one
+_PART = "(?:kodeks|forwarder)_[a-z]+"  # the files of this folder that are neither a check nor this one
 
 
 def _damaged_part(error: BaseException, innermost: TracebackType | None) -> str:
@@ -352,7 +352,7 @@ def _damaged_part(error: BaseException, innermost: TracebackType | None) -> str:
         line = linecache.getline(innermost.tb_frame.f_code.co_filename, innermost.tb_lineno)
         blamed = line.partition("from ")[2].partition(" ")[0]
     name = os.path.basename(blamed).partition(".")[0]
-    return name if _PART.fullmatch(name) else ""
+    return name if re.fullmatch(_PART, name) else ""
 
 
 _PACKAGES = {
@@ -758,7 +758,7 @@ def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, st
 # --- Options --------------------------------------------------------------------------------------------------
 
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"
-_RANGE = re.compile(rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?")
+_RANGE = rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?"
 
 
 def bad_value(text: str, problem: str) -> argparse.ArgumentTypeError:
@@ -771,7 +771,7 @@ def threshold(text: str) -> nagiosplugin.Range:
     """An option's range `[@][start:][end]`. Nonsense is a usage error: a threshold nobody meant never alarms."""
     import nagiosplugin
 
-    if not text or text == "@" or not _RANGE.fullmatch(text):
+    if not text or text == "@" or not re.fullmatch(_RANGE, text):
         raise bad_value(text, "is no range; write [@][start:][end], for example 1: or 30:365")
     try:
         return nagiosplugin.Range(text)

@@ -47,8 +47,10 @@ LIBRARIES = {
 MODULES = {
     "check_senselock": ("plugin_runtime",),
     "check_kodeks_xml": ("plugin_runtime", "kodeks_binding", "kodeks_record", "kodeks_http", "kodeks_report"),
-    "check_usb_redirector": ("plugin_runtime", "forwarder_facts", "forwarder_products", "forwarder_lists", "forwarder_log"),
-}
+    "check_usb_redirector": (
+        "plugin_runtime", "forwarder_facts", "forwarder_products", "forwarder_collector", "forwarder_lists", "forwarder_log",
+    ),
+}  # fmt: skip
 """The files of checks/ that each check imports."""
 
 

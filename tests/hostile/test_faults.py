@@ -488,6 +488,7 @@ PARTS = {
     "kodeks_report": ("kodeks_xml", ("--file", "{report}")),
     "forwarder_facts": ("usb_redirector", LOGGED),
     "forwarder_products": ("usb_redirector", LOGGED),
+    "forwarder_collector": ("usb_redirector", LOGGED),
     "forwarder_lists": ("usb_redirector", ("--product", "usbip", "-H", "192.0.2.1")),
     "forwarder_log": ("usb_redirector", LOGGED),
 }

@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 import check_usb_redirector as check
+import forwarder_collector
 import forwarder_facts
 import forwarder_lists
 import forwarder_log
@@ -815,7 +816,7 @@ class RecordedServices:
 def test_windows_services(answer: str | Exception, state: int, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "import_library", lambda name: RecordedServices(answer))
     try:
-        finding = check.ask_windows("usbipd")
+        finding = forwarder_collector.ask_windows("usbipd")
     except runtime.Problem as problem:
         finding = Finding(problem.state, str(problem))
     assert finding == Finding(state, sentence)
