@@ -115,7 +115,8 @@ class ReportParser:
         self._feed(b"", True)
 
     def _holds_a_word(self, block: bytes, words: tuple[bytes, ...]) -> bool:
-        return not words or b"senselock" in block.lower() or any(word in block for word in words)
+        # One byte is found ten times faster than two, and the last one of most words is rare: this halves the search.
+        return not words or b"senselock" in block.lower() or any(word[-1:] in block and word in block for word in words)
 
     def _feed(self, block: bytes, last: bool = False) -> bool:
         """Give expat a block; True when it waits for the rest of a tag that is already longer than a record reaches."""
@@ -260,26 +261,25 @@ class ReportParser:
 
 # --- XML or ZIP -----------------------------------------------------------------------------------------------
 
+PIECE = 1 << 16  # of a file, or of what a ZIP holds: each call of zipfile costs
 MAX_DIRECTORY = 1 << 17
 DEFLATED_OR_STORED = (0, 8)
 
 
 def regrouped(pieces: Iterable[bytes], max_size: int) -> Iterator[bytes]:
     """The same bytes in blocks of BLOCK bytes; more than `max_size` of them are a Problem."""
-    held, size = bytearray(), 0
+    held, size = b"", 0
     for piece in pieces:
         size += len(piece)
         if size > max_size:
             raise runtime.Problem(f"the report is larger than {max_size >> 20} MB: --max-size allows more")
-        if not held and len(piece) == BLOCK:
-            yield piece
-            continue
-        held += piece
-        while len(held) >= BLOCK:
-            yield bytes(held[:BLOCK])
-            del held[:BLOCK]
+        held = held + piece if held else piece
+        whole = len(held) // BLOCK * BLOCK
+        for start in range(0, whole, BLOCK):
+            yield held[start : start + BLOCK]
+        held = held[whole:]
     if held:
-        yield bytes(held)
+        yield held
 
 
 def form_of(beginning: bytes) -> str:
@@ -347,7 +347,7 @@ def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes],
     def unpack() -> Iterator[bytes]:
         try:
             with archive.open(member) as opened:
-                while piece := opened.read(BLOCK):
+                while piece := opened.read(PIECE):
                     yield piece
         except broken as error:
             raise damaged(error) from None
@@ -471,10 +471,10 @@ def read_stored_report(path: str, wanted: Wanted) -> Reading:
 
 
 def pieces_of(file: BinaryIO, shown: str) -> Iterator[bytes]:
-    """What a file holds, in pieces of a block."""
+    """What a file holds, piece by piece."""
     while True:
         try:
-            piece = file.read(BLOCK)
+            piece = file.read(PIECE)
         except OSError as error:
             raise runtime.Problem(f"{shown} cannot be read: {runtime.why_of(error)}") from None
         if piece:
