@@ -1,24 +1,34 @@
-"""What the checks cost, in one table: whole processes, interleaved, against the bare interpreter, their import floor and peers.
+"""What the checks cost, in tables: whole processes, interleaved, against the bare interpreter, their import floor and peers.
 
-    .venv/bin/python -m benchmark              (in tests/) start-up, reports of 20 and 200 MB, many runs
+    .venv/bin/python -m benchmark              (in tests/) start-up, reports of 20 and 200 MB, many runs: ten minutes
     .venv/bin/python -m benchmark --rounds 60 --sizes 20 200 2000 --many 500
+    .venv/bin/python -m benchmark --sizes --many 0     start-up alone
 
-The machines are noisy: every round runs every command once, so that noise falls on all alike; only ratios travel.
-The interpreter is Debian's with Debian's libraries, as operators have it. Peak memory is VmHWM of the process itself:
-getrusage() would tell that of its parent before exec(), so each command is started by the small program `time`.
+The machines are noisy: every round runs every command once, so that noise falls on all alike; only ratios travel. Every
+command must end with exit code 0, so that no row is the cost of a failure. The interpreter is Debian's with Debian's
+libraries, as operators have it, and the modules of the checks are compiled, as they are after root's first run.
+
+Wall and CPU are those of the process alone (wait4). Peak memory is its largest resident set, read in rounds of their own:
+the kernel counts the memory of the starting process in, so there each command is started by the small program `time`.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.server
 import os
+import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,26 +36,42 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import reports
 from lab.forwarder_tools import sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
-from lab.run_check import CHECKS
+from lab.run_check import CHECKS, ROOT
 from lab.usb_bus import UsbBus
 
 PYTHON = "/usr/bin/python3"
 PLUGINS = "/usr/lib/nagios/plugins"
+PEERS = ROOT / ".venv/peers"
+ENV = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+UNCACHED = {"PYTHONDONTWRITEBYTECODE": "1"}
+
 HELLO = (
     "import argparse, nagiosplugin as n\n"
     "class R(n.Resource):\n  def probe(self): return n.Metric('x', 1)\n"
     "argparse.ArgumentParser().parse_args([])\n"
     "n.Check(R(), n.ScalarContext('x', '0:2', '0:3')).main(0, 10)\n"
 )
+# What Linuxfabrik's check "uptime" imports. PyPI and Debian have the library, not the plugins, so this is their floor.
+LINUXFABRIK = "import argparse, sys, lib.args, lib.base, lib.cache, lib.human, lib.time, psutil"
 BARE_EXPAT = (
     "import sys\nfrom xml.parsers import expat\n"
     "parser = expat.ParserCreate()\nparser.ParseFile(open(sys.argv[1], 'rb'))\n"
-)
-ITERPARSE = (
+)  # fmt: skip
+# The usual ways to read a large document element by element: what has been read is dropped.
+ELEMENT_TREE = (
     "import sys\nfrom xml.etree.ElementTree import iterparse\n"
-    "for _, element in iterparse(sys.argv[1]): element.clear()\n"
+    "events = iterparse(sys.argv[1], ('start', 'end'))\n_, root = next(events)\n"
+    "for event, element in events:\n  if event == 'end': root.clear()\n"
 )
-LXML = "import sys\nfrom lxml.etree import iterparse\nfor _, element in iterparse(sys.argv[1]): element.clear()\n"
+LXML = (
+    "import sys\nfrom lxml.etree import iterparse\n"
+    "for _, element in iterparse(sys.argv[1]):\n"
+    "  element.clear()\n"
+    "  while element.getprevious() is not None: del element.getparent()[0]\n"
+)
+
+
+# --- Commands -------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -62,39 +88,46 @@ class Command:
 
     def run(self) -> None:
         """Run it once and note what it cost."""
+        started = time.perf_counter()
+        child = subprocess.Popen(self.argv, env={**ENV, **self.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(child.pid, 0)
+        self.wall.append(time.perf_counter() - started)
+        self.cpu.append(usage.ru_utime + usage.ru_stime)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            sys.exit(f"{self.name} ended with {child.returncode}: {' '.join(self.argv)}")
+
+    def weigh(self) -> None:
+        """Run it once and note the memory it took."""
         with tempfile.NamedTemporaryFile("r") as note:
             argv = ["/usr/bin/time", "-f", "%M", "-o", note.name, *self.argv]
-            before, started = os.times(), time.perf_counter()
-            subprocess.run(argv, env={**os.environ, **self.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-            self.wall.append(time.perf_counter() - started)
-            after = os.times()
-            self.cpu.append(after.children_user - before.children_user + after.children_system - before.children_system)
+            subprocess.run(argv, env={**ENV, **self.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
             self.peak = max(self.peak, int(note.read().split()[-1]))
 
 
 def measure(commands: Sequence[Command], rounds: int) -> None:
-    """Run all commands `rounds` times in turn."""
-    for number in range(rounds + 1):
+    """Run all commands in turn: once for their memory, which warms the caches, then `rounds` times for their time."""
+    for command in commands:
+        command.weigh()
+    for _ in range(rounds):
         for command in commands:
             command.run()
-            if number == 0:  # warms the caches, counts for nothing
-                command.wall.clear()
-                command.cpu.clear()
 
 
-def table(commands: Sequence[Command]) -> None:
-    """Print one row a command: medians, the ratio to its floor, the least time, CPU, memory."""
+def table(title: str, commands: Sequence[Command]) -> None:
+    """Print one row a command: medians, the least time, CPU, memory, the ratios to its floor."""
     by_name = {command.name: command for command in commands}
-    print(f"{'':44} {'median':>9} {'least':>9} {'CPU':>9} {'peak':>8}  ratio of medians (of least) to its floor")
+    print(f"\n{title}\n")
+    print("| | median ms | least ms | CPU ms | peak MiB | x its floor: median (least) |\n|---|---|---|---|---|---|")
     for command in commands:
-        wall, least = statistics.median(command.wall), min(command.wall)
-        row = f"{command.name:44} {wall * 1e3:7.1f}ms {least * 1e3:7.1f}ms {statistics.median(command.cpu) * 1e3:7.1f}ms {command.peak / 1024:5.1f}MiB"
-        floor = by_name.get(command.floor)
+        wall, least, floor = statistics.median(command.wall), min(command.wall), by_name.get(command.floor)
+        ratio = ""
         if floor:
-            ratio, ratio_of_least = wall / statistics.median(floor.wall), least / min(floor.wall)
-            row += f"  {ratio:.2f} ({ratio_of_least:.2f}) x {floor.name}"
-        print(row)
-    print()
+            ratio = f"{wall / statistics.median(floor.wall):.2f} ({least / min(floor.wall):.2f}) x {floor.name}"
+        cpu = statistics.median(command.cpu)
+        print(
+            f"| {command.name} | {wall * 1e3:.1f} | {least * 1e3:.1f} | {cpu * 1e3:.1f} | {command.peak / 1024:.1f} | {ratio} |"
+        )
 
 
 def python(text: str, *arguments: str) -> list[str]:
@@ -107,100 +140,217 @@ def check(name: str, *arguments: str) -> list[str]:
     return [PYTHON, str(CHECKS / f"check_{name}.py"), *arguments]
 
 
+def elsewhere(argv: Sequence[str], folder: Path) -> list[str]:
+    """The same check from another folder."""
+    return [word.replace(str(CHECKS), str(folder)) for word in argv]
+
+
+# --- What the commands ask ------------------------------------------------------------------------------------
+
+
+class _Alive(http.server.BaseHTTPRequestHandler):
+    """Patroni's REST API as far as node_is_alive asks it: 200."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def patroni() -> Iterator[str]:
+    """The address of something that answers as a living Patroni."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Alive)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+UNITS = (
+    "  UNIT                 LOAD   ACTIVE SUB     DESCRIPTION\n"
+    "  cron.service         loaded active running Regular background program processing daemon\n"
+    "  dbus.service         loaded active running D-Bus System Message Bus\n"
+    "\n"
+    "LOAD   = Reflects whether the unit definition was properly loaded.\n"
+    "ACTIVE = The high-level unit activation state, i.e. generalization of SUB.\n"
+    "SUB    = The low-level unit activation state, values depend on unit type.\n"
+    "2 loaded units listed.\n"
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the checks and their peers ask: a bus with a key, a Kodeks server, a forwarder's list, a Patroni, a systemctl."""
+
+    folder: Path
+    bus: UsbBus
+    server: KodeksServer
+    patroni: str
+
+    def kodeks(self, *further: str) -> list[str]:
+        """check_kodeks_xml with its login."""
+        password = str(self.folder / "password")
+        return check(
+            "kodeks_xml", "-H", self.server.host, "-p", str(self.server.port), "-l", USER, "--password-file", password, *further
+        )
+
+    def redirector(self, *further: str) -> list[str]:
+        """check_usb_redirector of a product with a license that lasts."""
+        return check("usb_redirector", "--product", "usb-redirector", "--license-expires", "perpetual", *further)
+
+    def listed(self) -> list[str]:
+        """check_usb_redirector that reads a captured list."""
+        return self.redirector("--device", "0471:485d", "--list-output", str(self.folder / "list.txt"))
+
+    def peers(self) -> list[Command]:
+        """Other people's checks on their OK path."""
+        host, port = self.server.host, str(self.server.port)
+        path = {"PATH": f"{self.folder}:{os.environ['PATH']}"}
+        return [
+            Command("check_tcp (C)", [f"{PLUGINS}/check_tcp", "-H", host, "-p", port]),
+            Command("check_http (C)", [f"{PLUGINS}/check_http", "-H", "127.0.0.1", "-p", self.patroni.rpartition(":")[2]]),
+            Command("check_procs (C)", [f"{PLUGINS}/check_procs"]),
+            Command("lsusb (C)", ["lsusb"], self.bus.env()),
+            Command("check_systemd (Python)", [str(PEERS / "bin/check_systemd"), "-n"], path),
+            Command("check_patroni (Python)", [str(PEERS / "bin/check_patroni"), "-e", self.patroni, "node_is_alive"]),
+            Command("Linuxfabrik uptime, imports alone (Python)", [str(PEERS / "bin/python"), "-c", LINUXFABRIK]),
+        ]
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """Set everything up that is asked."""
+    (folder / "list.txt").write_bytes(sample("usbclnt-list-key-connected-constructed.txt"))
+    (folder / "password").write_text(PASSWORD, encoding="utf-8")
+    (folder / "password").chmod(0o600)
+    (folder / "units.txt").write_text(UNITS, encoding="utf-8")
+    systemctl = folder / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\nexec cat {folder}/units.txt\n", encoding="utf-8")
+    systemctl.chmod(0o755)
+    with UsbBus() as bus, KodeksServer() as server, patroni() as address:
+        bus.add_key()
+        yield Stage(folder, bus, server, address)
+
+
+def install_peers() -> None:
+    """The Python peers in an environment of their own, made at the first run."""
+    wanted = Path(__file__).with_name("requirements.txt")
+    done = PEERS / "requirements.txt"
+    if not done.exists() or done.read_text("utf-8") != wanted.read_text("utf-8"):
+        subprocess.run([PYTHON, "-m", "venv", str(PEERS)], check=True)
+        subprocess.run([str(PEERS / "bin/pip"), "install", "--quiet", "-r", str(wanted)], check=True)
+        done.write_text(wanted.read_text("utf-8"), encoding="utf-8")
+    missing = [program for program in ("/usr/bin/time", f"{PLUGINS}/check_tcp") if not Path(program).exists()]
+    if missing:
+        sys.exit(f"not installed: {', '.join(missing)}; sh tests/run.sh installs the packages")
+
+
+# --- The tables -----------------------------------------------------------------------------------------------
+
+
 def start_up(rounds: int, folder: Path) -> None:
     """Start-up of each check on its OK path beside the floors and the peers."""
-    listing, password = folder / "list.txt", folder / "password"
-    listing.write_bytes(sample("usbclnt-list-key-connected-constructed.txt"))
-    password.write_text(PASSWORD, encoding="utf-8")
-    password.chmod(0o600)
-    floors = [
-        Command("python3 -c pass", python("pass")),
-        Command("floor: nagiosplugin", python("import argparse, nagiosplugin")),
-        Command("floor: + usb.core", python("import argparse, nagiosplugin, usb.core")),
-        Command("floor: + usb.core, libusb1", python("import argparse, nagiosplugin, usb.core, usb.backend.libusb1")),
-        Command("floor: + http.client", python("import argparse, nagiosplugin, http.client")),
-        Command("floor: + psutil", python("import argparse, nagiosplugin, psutil")),
-        Command("hello world in nagiosplugin", python(HELLO)),
-    ]
-    with UsbBus() as bus, KodeksServer() as server:
-        bus.add_key()
-        kodeks = ["-H", server.host, "-p", str(server.port), "-l", USER, "--password-file", str(password)]
-        redirector = ["--product", "usb-redirector", "--license-expires", "perpetual"]
-        ours = [
-            Command("check_senselock", check("senselock"), bus.env(), "floor: + usb.core"),
-            Command("check_usb_redirector, captured list",
-                    check("usb_redirector", *redirector, "--device", "0471:485d", "--list-output", str(listing)), {}, "floor: nagiosplugin"),
-            Command("check_usb_redirector, process", check("usb_redirector", *redirector, "--process", "python3", "--no-list"), {}, "floor: + psutil"),
-            Command("check_kodeks_xml, page", check("kodeks_xml", *kodeks, "--source", "page"), {}, "floor: + http.client"),
-            Command("check_kodeks_xml, ZIP of the server", check("kodeks_xml", *kodeks), {}, "floor: + http.client"),
-        ]  # fmt: skip
-        venv = Path(sys.executable).parent
-        peers = [
-            Command("C check_tcp", [f"{PLUGINS}/check_tcp", "-H", server.host, "-p", str(server.port)]),
-            Command("C check_http", [f"{PLUGINS}/check_http", "-H", server.host, "-p", str(server.port)]),
-            Command("C check_procs", [f"{PLUGINS}/check_procs"]),
-            Command("lsusb", ["lsusb"], bus.env()),
-            Command("check_systemd (Python)", [str(venv / "check_systemd"), "--no-startup-time"]),
-            Command("check_patroni (Python)", [str(venv / "check_patroni"), "-e", f"http://127.0.0.1:{server.port}", "node_is_alive"]),
+    with stage(folder) as scene:
+        bus = scene.bus.env()
+        floors = [
+            Command("python3 -c pass", python("pass")),
+            Command("floor: nagiosplugin", python("import argparse, nagiosplugin")),
+            # Under the emulated bus, as the check runs: the libraries that emulate it take time to load.
+            Command("floor: + usb.core", python("import argparse, nagiosplugin, usb.core"), bus),
+            Command(
+                "floor: + usb.core, its libusb1", python("import argparse, nagiosplugin, usb.core, usb.backend.libusb1"), bus
+            ),
+            Command("floor: + http.client", python("import argparse, nagiosplugin, http.client")),
+            Command("floor: + psutil", python("import argparse, nagiosplugin, psutil")),
+            Command("hello world in nagiosplugin", python(HELLO), {}, "floor: nagiosplugin"),
         ]
-        commands = [*floors, *ours, *peers]
-        absent = [command.argv[0] for command in commands if "/" in command.argv[0] and not Path(command.argv[0]).exists()]
-        if absent:
-            sys.exit(f"not installed: {', '.join(absent)}; sh tests/run.sh installs the packages, pip the Python peers")
+        process, page = scene.redirector("--process", "python3", "--no-list"), scene.kodeks("--source", "page")
+        # A folder that the monitoring user may not write, and where root has not run them.
+        sources = Path(shutil.copytree(CHECKS, folder / "sources", ignore=shutil.ignore_patterns("__pycache__")))
+        ours = [
+            Command("check_senselock", check("senselock"), bus, "floor: + usb.core, its libusb1"),
+            Command("check_usb_redirector, captured list", scene.listed(), {}, "floor: nagiosplugin"),
+            Command("check_usb_redirector, process", process, {}, "floor: + psutil"),
+            Command("check_kodeks_xml, page", page, {}, "floor: + http.client"),
+            Command("check_kodeks_xml, ZIP of the server", scene.kodeks(), {}, "floor: + http.client"),
+            Command("check_usb_redirector, not compiled", elsewhere(scene.listed(), sources), UNCACHED, "floor: nagiosplugin"),
+            Command("check_kodeks_xml, page, not compiled", elsewhere(page, sources), UNCACHED, "floor: + http.client"),
+        ]
+        commands = [*floors, *ours, *scene.peers()]
         measure(commands, rounds)
-    print("Start-up, whole processes")
-    table(commands)
+    table("Start-up, whole processes", commands)
 
 
 def big_reports(rounds: int, sizes: Sequence[int], folder: Path) -> None:
     """Reports of any size against the parsers they could be read with."""
+    xml, packed = folder / "report.xml", folder / "report.zip"
     for size in sizes:
-        xml, packed = folder / "report.xml", folder / "report.zip"
         with xml.open("wb") as file:
             file.writelines(reports.report(size=size * 1_000_000))
         packed.write_bytes(reports.zip_report(reports.report(size=size * 1_000_000)))
-        limit = ["--max-size", str(size + 1), "-t", "600"]
+        limit = ["--max-size", str(size + 1), "-t", "900"]
+        expat = "bare expat, no handlers"
         commands = [
-            Command("bare expat, no handlers", python(BARE_EXPAT, str(xml))),
-            Command("ElementTree.iterparse", python(ITERPARSE, str(xml)), {}, "bare expat, no handlers"),
-            Command("lxml.iterparse", [sys.executable, "-c", LXML, str(xml)], {}, "bare expat, no handlers"),
-            Command("check_kodeks_xml --file report.xml", check("kodeks_xml", "--file", str(xml), *limit), {}, "bare expat, no handlers"),
-            Command("check_kodeks_xml --file report.zip", check("kodeks_xml", "--file", str(packed), *limit), {}, "bare expat, no handlers"),
+            Command("python3 -c pass", python("pass")),
+            Command(expat, python(BARE_EXPAT, str(xml))),
+            Command("ElementTree.iterparse", python(ELEMENT_TREE, str(xml)), {}, expat),
+            Command("lxml.etree.iterparse", [str(PEERS / "bin/python"), "-c", LXML, str(xml)], {}, expat),
+            Command("check_kodeks_xml --file report.xml", check("kodeks_xml", "--file", str(xml), *limit), {}, expat),
+            Command("check_kodeks_xml --file report.zip", check("kodeks_xml", "--file", str(packed), *limit), {}, expat),
         ]
-        measure(commands, max(1, rounds // 10) if size < 1000 else 1)
-        print(f"A report of {size} MB ({packed.stat().st_size // 1000} kB as a ZIP)")
-        table(commands)
+        runs = max(1, rounds // 4) if size < 100 else 3 if size < 1000 else 1
+        if size < 100:
+            with stage(folder) as scene, KodeksServer(report=xml) as plain, KodeksServer(report=packed) as zipped:
+                for server, form in ((plain, "xml"), (zipped, "zip")):
+                    argv = Stage(folder, scene.bus, server, "").kodeks("--source", form, *limit)
+                    commands.append(Command(f"check_kodeks_xml, the same from a server, {form.upper()}", argv, {}, expat))
+                measure(commands, runs)
+        else:
+            measure(commands, runs)
+        table(f"A report of {size} MB, {packed.stat().st_size // 1000} kB as a ZIP; {runs} rounds", commands)
 
 
 def many(runs: int, folder: Path) -> None:
     """Runs one after the other on all cores: checks a second, and CPU seconds a check."""
-    password = folder / "password"
-    with UsbBus() as bus, KodeksServer() as server:
-        bus.add_key()
-        kodeks = ["-H", server.host, "-p", str(server.port), "-l", USER, "--password-file", str(password), "--source", "page"]
-        redirector = ["--product", "usb-redirector", "--license-expires", "perpetual", "--list-output", str(folder / "list.txt")]
+    with stage(folder) as scene:
         rows = [
-            ("check_senselock", check("senselock"), bus.env()),
-            ("check_usb_redirector", check("usb_redirector", *redirector), {}),
-            ("check_kodeks_xml, page", check("kodeks_xml", *kodeks), {}),
-            ("hello world in nagiosplugin", python(HELLO), {}),
-            ("C check_tcp", [f"{PLUGINS}/check_tcp", "-H", server.host, "-p", str(server.port)], {}),
+            Command("check_senselock", check("senselock"), scene.bus.env()),
+            Command("check_usb_redirector, captured list", scene.listed()),
+            Command("check_kodeks_xml, page", scene.kodeks("--source", "page")),
+            Command("hello world in nagiosplugin", python(HELLO)),
+            *scene.peers(),
         ]
-        print(f"{runs} runs of each, {os.cpu_count()} at a time")
-        for name, argv, env in rows:
+        print(f"\n{runs} runs of each, {os.cpu_count()} at a time\n\n| | checks a second | CPU ms each |\n|---|---|---|")
+        for row in rows:
             before, started = os.times(), time.perf_counter()
             running: list[subprocess.Popen[bytes]] = []
-            for _ in range(runs):
-                if len(running) >= (os.cpu_count() or 1):
+            for number in range(runs + 2):
+                if running and (number >= runs or len(running) >= (os.cpu_count() or 1)):
                     running.pop(0).wait()
-                running.append(
-                    subprocess.Popen(argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                )
+                if number < runs:
+                    quiet = subprocess.DEVNULL
+                    running.append(subprocess.Popen(row.argv, env={**ENV, **row.env}, stdout=quiet, stderr=quiet))
             for child in running:
                 child.wait()
             wall, after = time.perf_counter() - started, os.times()
             cpu = after.children_user - before.children_user + after.children_system - before.children_system
-            print(f"{name:44} {runs / wall:7.1f} checks/s   {cpu / runs * 1e3:6.1f} ms CPU each")
+            print(f"| {row.name} | {runs / wall:.1f} | {cpu / runs * 1e3:.1f} |")
+
+
+def machine() -> str:
+    """What the numbers were measured on."""
+    model = next(
+        (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "CPU"
+    )
+    debian = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    version = subprocess.run([PYTHON, "-V"], capture_output=True, text=True, check=True).stdout.strip()
+    return f"{date.today()}: {os.cpu_count()} cores of {model}, Linux {platform.release()}, {debian}, {version}"
 
 
 def main() -> None:
@@ -210,10 +360,15 @@ def main() -> None:
     options.add_argument("--sizes", type=int, nargs="*", default=[20, 200], help="report sizes in MB")
     options.add_argument("--many", type=int, default=500, help="runs of each check in the last table")
     values = options.parse_args()
+    install_peers()
+    subprocess.run([PYTHON, "-m", "compileall", "-q", str(CHECKS)], env=ENV, check=True)
+    print(machine())
     with tempfile.TemporaryDirectory(prefix="benchmark.") as folder:
-        start_up(values.rounds, Path(folder))
+        if values.rounds:
+            start_up(values.rounds, Path(folder))
         big_reports(values.rounds, values.sizes, Path(folder))
-        many(values.many, Path(folder))
+        if values.many:
+            many(values.many, Path(folder))
 
 
 if __name__ == "__main__":
