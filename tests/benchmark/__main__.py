@@ -97,6 +97,10 @@ class Command:
         if child.returncode:
             sys.exit(f"{self.name} ended with {child.returncode}: {' '.join(self.argv)}")
 
+    def costs(self) -> tuple[float, float, float]:
+        """Median and least time on the wall, median of the CPU time, in seconds."""
+        return statistics.median(self.wall), min(self.wall), statistics.median(self.cpu)
+
     def weigh(self) -> None:
         """Run it once and note the memory it took."""
         with tempfile.NamedTemporaryFile("r") as note:
@@ -118,16 +122,14 @@ def table(title: str, commands: Sequence[Command]) -> None:
     """Print one row a command: medians, the least time, CPU, memory, the ratios to its floor."""
     by_name = {command.name: command for command in commands}
     print(f"\n{title}\n")
-    print("| | median ms | least ms | CPU ms | peak MiB | x its floor: median (least) |\n|---|---|---|---|---|---|")
+    print("| | median ms | least ms | CPU ms | peak MiB | x its floor: median, least, CPU |\n|---|---|---|---|---|---|")
     for command in commands:
-        wall, least, floor = statistics.median(command.wall), min(command.wall), by_name.get(command.floor)
-        ratio = ""
+        numbers, ratio, floor = command.costs(), "", by_name.get(command.floor)
         if floor:
-            ratio = f"{wall / statistics.median(floor.wall):.2f} ({least / min(floor.wall):.2f}) x {floor.name}"
-        cpu = statistics.median(command.cpu)
-        print(
-            f"| {command.name} | {wall * 1e3:.1f} | {least * 1e3:.1f} | {cpu * 1e3:.1f} | {command.peak / 1024:.1f} | {ratio} |"
-        )
+            ratios = (f"{mine / its:.2f}" for mine, its in zip(numbers, floor.costs()))
+            ratio = f"{', '.join(ratios)} x {floor.name}"
+        shown = " | ".join(f"{number * 1e3:.1f}" for number in numbers)
+        print(f"| {command.name} | {shown} | {command.peak / 1024:.1f} | {ratio} |", flush=True)
 
 
 def python(text: str, *arguments: str) -> list[str]:
