@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import reports
 from lab.forwarder_tools import sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
+from lab.nrpe_lab import CHECK_NRPE, NrpeAgent
 from lab.run_check import CHECKS, ROOT
 from lab.usb_bus import UsbBus
 
@@ -188,12 +189,13 @@ UNITS = (
 
 @dataclass(frozen=True)
 class Stage:
-    """What the checks and their peers ask: a bus with a key, a Kodeks server, a forwarder's list, a Patroni, a systemctl."""
+    """What the checks and their peers ask: a bus with a key, a Kodeks server, a forwarder's list, a Patroni, a systemctl, an NRPE agent."""
 
     folder: Path
     bus: UsbBus
     server: KodeksServer
     patroni: str
+    nrpe: int
 
     def kodeks(self, *further: str) -> list[str]:
         """check_kodeks_xml with its login."""
@@ -217,6 +219,8 @@ class Stage:
         return [
             Command("check_tcp (C)", [f"{PLUGINS}/check_tcp", "-H", host, "-p", port]),
             Command("check_http (C)", [f"{PLUGINS}/check_http", "-H", "127.0.0.1", "-p", self.patroni.rpartition(":")[2]]),
+            # All that a Nagios server does for a check that NRPE runs elsewhere: TLS, a question, an answer.
+            Command("check_nrpe (C)", [CHECK_NRPE, "-H", "127.0.0.1", "-p", str(self.nrpe)]),
             Command("check_procs (C)", [f"{PLUGINS}/check_procs"]),
             Command("lsusb (C)", ["lsusb"], self.bus.env()),
             Command("check_systemd (Python)", [str(PEERS / "bin/check_systemd"), "-n"], path),
@@ -235,9 +239,9 @@ def stage(folder: Path) -> Iterator[Stage]:
     systemctl = folder / "systemctl"
     systemctl.write_text(f"#!/bin/sh\nexec cat {folder}/units.txt\n", encoding="utf-8")
     systemctl.chmod(0o755)
-    with UsbBus() as bus, KodeksServer() as server, patroni() as address:
+    with UsbBus() as bus, KodeksServer() as server, patroni() as address, NrpeAgent({}) as agent:
         bus.add_key()
-        yield Stage(folder, bus, server, address)
+        yield Stage(folder, bus, server, address, agent.port)
 
 
 def install_peers() -> None:
@@ -310,7 +314,7 @@ def big_reports(rounds: int, sizes: Sequence[int], folder: Path) -> None:
         if size < 100:
             with stage(folder) as scene, KodeksServer(report=xml) as plain, KodeksServer(report=packed) as zipped:
                 for server, form in ((plain, "xml"), (zipped, "zip")):
-                    argv = Stage(folder, scene.bus, server, "").kodeks("--source", form, *limit)
+                    argv = replace(scene, server=server).kodeks("--source", form, *limit)
                     commands.append(Command(f"check_kodeks_xml, the same from a server, {form.upper()}", argv, {}, expat))
                 measure(commands, runs)
         else:
