@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from lab import reports
-from lab.forwarder_tools import SAMPLES
+from lab.forwarder_tools import sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
 from lab.run_check import CHECKS
 from lab.usb_bus import UsbBus
@@ -32,10 +32,11 @@ LASTING = ("-t", "300")  # under valgrind everything takes fifty times as long
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checks with their modules compiled, as after root's first run, a report of 2 MB, and a password."""
+    """The checks with their modules compiled, as after root's first run, a report of 2 MB, a fresh list, and a password."""
     made = tmp_path_factory.mktemp("instructions")
     shutil.copytree(CHECKS, made / "checks", ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run([PYTHON, "-m", "compileall", "-q", str(made / "checks")], env=ENV, check=True)
+    (made / "list.txt").write_bytes(sample("usbclnt-list-key-connected-constructed.txt"))
     (made / "report.xml").write_bytes(b"".join(reports.report(size=2_000_000)))
     (made / "report.zip").write_bytes(reports.zip_report(reports.report(size=2_000_000)))
     (made / "password").write_text(PASSWORD, encoding="utf-8")
@@ -73,20 +74,19 @@ def test_the_key(folder: Path) -> None:
     with UsbBus() as bus:
         bus.add_key()
         floor = instructions(importing("nagiosplugin, usb.core, usb.backend.libusb1"), bus.env())
-        hold(instructions([PYTHON, str(folder / "checks/check_senselock.py"), *LASTING], bus.env()), floor, 1.167)
+        hold(instructions([PYTHON, str(folder / "checks/check_senselock.py"), *LASTING], bus.env()), floor, 1.17)
 
 
 def test_the_forwarder(folder: Path) -> None:
-    listing = str(SAMPLES / "usbclnt-list-key-connected-constructed.txt")
     check = [PYTHON, str(folder / "checks/check_usb_redirector.py"), "--product", "usb-redirector", "--license-expires", "perpetual"]
-    run = instructions([*check, "--device", "0471:485d", "--list-output", listing, *LASTING])
-    hold(run, instructions(importing("nagiosplugin")), 1.272)
+    run = instructions([*check, "--device", "0471:485d", "--list-output", str(folder / "list.txt"), *LASTING])
+    hold(run, instructions(importing("nagiosplugin")), 1.28)
 
 
 def test_the_page(folder: Path, kodeks: KodeksServer) -> None:
     login = ["-l", USER, "--password-file", str(folder / "password")]
     check = [PYTHON, str(folder / "checks/check_kodeks_xml.py"), "-H", kodeks.host, "-p", str(kodeks.port), *login]
-    hold(instructions([*check, "--source", "page", *LASTING]), instructions(importing("nagiosplugin, http.client")), 1.067)
+    hold(instructions([*check, "--source", "page", *LASTING]), instructions(importing("nagiosplugin, http.client")), 1.07)
 
 
 @pytest.mark.parametrize(("name", "measured"), [("report.xml", 2.06), ("report.zip", 2.27)], ids=["XML", "ZIP"])
