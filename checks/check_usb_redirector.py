@@ -37,7 +37,7 @@ except (SyntaxError, ValueError, NameError, AttributeError):  # cut by a failed 
 begin("USB_REDIRECTOR", __name__)
 
 import nagiosplugin
-from forwarder_collector import Facts, Request, collect
+from forwarder_collector import LIST_AGE, Facts, Request, collect
 from forwarder_facts import (
     DEAD,
     Finding,

@@ -39,7 +39,7 @@ from forwarder_facts import (
 
 if TYPE_CHECKING:
     import socket
-    from typing import Iterable, Mapping
+    from typing import Any, Iterable, Mapping
 
     from forwarder_products import Product
 
