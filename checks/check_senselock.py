@@ -103,11 +103,13 @@ class Device(NamedTuple):
 
 
 class Bus(NamedTuple):
-    """What one look at the USB bus found. `present` is False where not even a root hub is visible."""
+    """What one look at the USB bus found. `present` is False where not even a root hub is visible; `wanted` are the ids
+    of the operator, () = the built-in table."""
 
     present: bool
     devices: tuple[Device, ...]
     keys: tuple[Device, ...]
+    wanted: tuple[tuple[int, int], ...] = ()
 
     @property
     def forwarded(self) -> int:
@@ -153,7 +155,9 @@ def locate(controller: str, driver: str, device: str, ports: Sequence[runtime.Vh
     if forwarder:
         return Location("forwarded", f"{forwarder} (driver {runtime.clean(driver, 40)})")
     parts = controller.strip("/").split("/")
-    if parts[0].startswith("pci") or (driver in _PLATFORM_HARDWARE and parts[0] in ("platform", "soc", "soc@0")):
+    # A PCI bus may stand behind a bridge of the platform (Raspberry Pi 4) or of a hypervisor (Hyper-V).
+    on_pci = any(re.fullmatch("pci[0-9a-f]{4,}:[0-9a-f]{2}", part) for part in parts)
+    if on_pci or (driver in _PLATFORM_HARDWARE and parts[0] in ("platform", "soc", "soc@0")):
         return Location("local")
     return Location("unknown", f" (controller driver {runtime.clean(driver, 40) or 'not readable'})")
 
@@ -174,6 +178,11 @@ def counted(number: int, thing: str) -> str:
 LOCK_LIMIT = 1.0  # seconds for which a healthy device may be locked, see runtime.read_attributes_within
 
 
+def lock_limit() -> float:
+    """How long to wait for a lock: with a short -t the check must still say which device is stuck."""
+    return min(LOCK_LIMIT, runtime.remaining() / 2)
+
+
 def look_at_bus(wanted: Iterable[tuple[int, int]], strings: Sequence[str]) -> Bus:
     """List the USB bus through libusb and complete each device from sysfs. A missing library is a Problem.
 
@@ -187,7 +196,8 @@ def look_at_bus(wanted: Iterable[tuple[int, int]], strings: Sequence[str]) -> Bu
     found.sort(key=lambda item: _place(item[2]))
     ports = (runtime.vhci_ports() or []) if found else []
     devices = tuple(_complete(vendor, product, name, ports, strings) for vendor, product, name in found)
-    return Bus(bool(items), devices, tuple(item for item in devices if (item.vendor, item.product) in table))
+    keys = tuple(item for item in devices if (item.vendor, item.product) in table)
+    return Bus(bool(items), devices, keys, () if table == KEYS.keys() else tuple(sorted(table)))
 
 
 def _refuse_to_hang(table: frozenset[tuple[int, int]]) -> None:
@@ -204,7 +214,7 @@ def _refuse_to_hang(table: frozenset[tuple[int, int]]) -> None:
     runtime.doing("asking whether the USB devices answer")
     attributes = [f"{runtime.USB_DEVICES}/{name}/bConfigurationValue" for name in names]
     attributes = [attribute for attribute in attributes if os.path.exists(attribute)]
-    answers = runtime.read_attributes_within(attributes, LOCK_LIMIT)
+    answers = runtime.read_attributes_within(attributes, lock_limit())
     silent = [attribute.split("/")[-2] for attribute in attributes if attribute not in answers]
     stuck = [name for name in silent if os.path.isdir(f"{runtime.USB_DEVICES}/{name}")]  # not just unplugged
     if not stuck:
@@ -281,13 +291,16 @@ def _complete(vendor: int, product: int, name: str, ports: Sequence[runtime.Vhci
     return Device(vendor, product, name, model, serial, location)
 
 
+LONGEST_STRING = 300  # a USB string has 126 characters: whole, for two serials may differ in the last one
+
+
 def _string(folder: str, attribute: str) -> str | None:
     runtime.doing(f"reading the {attribute} of the USB device at {os.path.basename(folder)}")
     if not os.path.exists(f"{folder}/{attribute}"):
         return ""  # the device has no such string
     path = f"{folder}/{attribute}"
-    text = runtime.read_attributes_within([path], LOCK_LIMIT).get(path)
-    return None if text is None else runtime.clean(text, 80)
+    text = runtime.read_attributes_within([path], lock_limit()).get(path)
+    return None if text is None else runtime.clean(text, LONGEST_STRING)
 
 
 class UsbBus(nagiosplugin.Resource):
@@ -326,7 +339,8 @@ class KeyCount(nagiosplugin.Context):
             return nagiosplugin.Result(state, metric=metric)
         if bus.keys:
             broken = self.critical if state == nagiosplugin.Critical else self.warning
-            return nagiosplugin.Result(state, f"{tally(bus)}, outside the range {broken}", metric)
+            where = f"inside the forbidden range {broken}" if broken and broken.invert else f"outside the range {broken}"
+            return nagiosplugin.Result(state, f"{tally(bus)}, {where}", metric)
         return nagiosplugin.Result(state, absence(bus), metric)
 
     def performance(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Performance | None:
@@ -347,7 +361,7 @@ class RequiredSerial(nagiosplugin.Context):
         serial, keys = metric.value
         if any(key.serial == serial for key in keys):
             return nagiosplugin.Result(nagiosplugin.Ok, metric=metric)
-        shown = runtime.clean(serial, 80)
+        shown = runtime.clean(serial, LONGEST_STRING)
         unreadable = [key for key in keys if key.serial is None]
         if unreadable:
             where = ", ".join(key.name for key in unreadable)
@@ -392,11 +406,14 @@ def absence(bus: Bus) -> str:
     """Why there may be no key: no bus at all, or a bus without it, and what came closest."""
     if not bus.present:
         return "no SenseLock key: no USB bus is visible here (a container, or a machine without a USB controller)"
-    sentence = f"no SenseLock key among {counted(len(bus.devices), 'USB device')}"
-    relatives = [item for item in bus.devices if item.vendor == SENSELOCK_VENDOR]
+    ids = " or ".join(f"{vendor:04x}:{product:04x}" for vendor, product in bus.wanted[:5])
+    sentence = f"no SenseLock key{ids and f' {ids}'} among {counted(len(bus.devices), 'USB device')}"
+    known = [item for item in bus.devices if (item.vendor, item.product) in KEYS]
+    relatives = known or [item for item in bus.devices if item.vendor == SENSELOCK_VENDOR]
     if relatives:
         closest = relatives[0]
-        sentence += f", but {closest.usb_id} of the same vendor at {closest.name}: if that is the key, give its --usb-id"
+        kin = f" ({KEYS[closest.vendor, closest.product]})" if known else " of the same vendor"
+        sentence += f", but {closest.usb_id}{kin} at {closest.name}: if that is the key, give its --usb-id"
     return sentence
 
 
@@ -446,7 +463,7 @@ def build(values: argparse.Namespace) -> nagiosplugin.Check:
     """The check as nagiosplugin runs it."""
     if any(not serial.strip() for serial in values.serial):
         raise runtime.Problem("--serial is empty; write the serial as check_senselock -v prints it")
-    serials = [runtime.clean(serial, 80) for serial in values.serial]
+    serials = [runtime.clean(serial, LONGEST_STRING) for serial in values.serial]
     strings = ("serial", "product") if values.verbose else ("serial",) if serials else ()
     bus = UsbBus(values.usb_id or KEYS, serials, values.location, strings)
     return nagiosplugin.Check(

@@ -35,6 +35,7 @@ def both(*plugs: Plug) -> Plug:
 LOCAL = key(port="1-2")
 FORWARDED = key(where="usbip", remote="10.0.0.5 3240 1-1")
 ELITE5 = key(port="1-3", usb_id="1bc0:0051", serial="9700000000001234", product="Elite5")
+LONG = "97" * 60
 
 ROWS = [
     # id, bus, arguments, exit code, stdout
@@ -63,7 +64,12 @@ ROWS = [
     ("the relative is the key", key(port="1-5", usb_id="1bc0:8101"), ["--usb-id", "1BC0:8101"], 0,
      "OK - 1 SenseLock key: 1bc0:8101 at 1-5, local | keys=1;;1:;0 forwarded=0;;;0"),
     ("--usb-id replaces the table", LOCAL, ["--usb-id", "1bc0:8101"], 2,
-     "CRITICAL - no SenseLock key among 1 USB device | keys=0;;1:;0 forwarded=0;;;0"),
+     "CRITICAL - no SenseLock key 1bc0:8101 among 1 USB device, but 0471:485d (SenseIV v2.x) at 1-2: if that is the key, give its --usb-id "
+     "| keys=0;;1:;0 forwarded=0;;;0"),
+    ("two ids wanted, neither here", nothing, ["--usb-id", "1bc0:8101", "--usb-id", "1bc0:0051"], 2,
+     "CRITICAL - no SenseLock key 1bc0:0051 or 1bc0:8101 among 3 USB devices | keys=0;;1:;0 forwarded=0;;;0"),
+    ("a number that is forbidden", LOCAL, ["-c", "@1:2"], 2,
+     "CRITICAL - 1 SenseLock key: 0471:485d at 1-2, local, inside the forbidden range @1:2 | keys=1;;@1:2;0 forwarded=0;;;0"),
     ("two keys wanted, one here", LOCAL, ["-c", "2:"], 2,
      "CRITICAL - 1 SenseLock key: 0471:485d at 1-2, local, outside the range 2: | keys=1;;2:;0 forwarded=0;;;0"),
     ("warning range", LOCAL, ["-w", "2:"], 1,
@@ -78,6 +84,12 @@ ROWS = [
      "CRITICAL - the key with serial 970000000000123 is not here (found: 9700000000001234) | keys=1;;1:;0 forwarded=0;;;0"),
     ("a key without serial", LOCAL, ["--serial", "97"], 2,
      "CRITICAL - the key with serial 97 is not here (found: a key without serial) | keys=1;;1:;0 forwarded=0;;;0"),
+    ("serials that differ in their last character", key(port="1-2", serial=LONG + "A"), ["--serial", LONG + "B"], 2,
+     f"CRITICAL - the key with serial {LONG}B is not here (found: {LONG}A) | keys=1;;1:;0 forwarded=0;;;0"),
+    ("a serial as the check would cut it", key(port="1-2", serial=LONG + "A"), ["--serial", LONG[:77] + "..."], 2,
+     f"CRITICAL - the key with serial {LONG[:77]}... is not here (found: {LONG}A) | keys=1;;1:;0 forwarded=0;;;0"),
+    ("a long serial", key(port="1-2", serial=LONG + "A"), ["--serial", f" {LONG}A "], 0,
+     "OK - 1 SenseLock key: 0471:485d at 1-2, local | keys=1;;1:;0 forwarded=0;;;0"),
     ("serial wanted, no key", nothing, ["--serial", "97"], 2,
      "CRITICAL - no SenseLock key among 3 USB devices; the key with serial 97 is not here (found: no key at all) | keys=0;;1:;0 forwarded=0;;;0"),
     ("empty serial wanted", LOCAL, ["--serial", " "], 3, "UNKNOWN - --serial is empty; write the serial as check_senselock -v prints it"),
@@ -152,6 +164,19 @@ def test_a_key_of_a_frozen_forwarder_is_counted_without_waiting_for_it() -> None
             "SENSELOCK UNKNOWN - cannot tell whether the key with serial 97 is here: no readable serial at 2-1 | keys=1;;1:;0 forwarded=1;;;0",
         )
         assert outcome.seconds < 4
+
+
+@pytest.mark.parametrize("limit", ["0.5", "1"])
+def test_a_stuck_key_is_told_within_a_short_limit(limit: str) -> None:
+    with UsbBus() as bus:
+        name = bus.add_key(where="usbip", node="absent")
+        bus.hang_attribute(name, "bConfigurationValue")
+        outcome = run_check("senselock", "-t", limit, env=bus.env())
+        assert (outcome.code, outcome.text) == (
+            2,
+            "SENSELOCK CRITICAL - the key is listed but does not answer the program that uses it: 0471:485d at 2-1, forwarded over USB/IP, "
+            "vhci_hcd port 0; see whether the forwarder hangs\n",
+        )
 
 
 @pytest.mark.parametrize(
