@@ -380,7 +380,7 @@ class RequiredLocation(nagiosplugin.Context):
         wrong = [key for key in keys if key.location.kind not in (wanted, "unknown")]
         unknown = [key for key in keys if key.location.kind == "unknown"]
         if wrong:
-            sentence = f"key not where it should be ({wanted}): {listed(wrong)}"
+            sentence = f"key not where it should be ({wanted}): {listed(wrong)}; move it back, or change --location"
             return nagiosplugin.Result(nagiosplugin.Critical, sentence, metric)
         if unknown:
             sentence = f"cannot tell whether the key is {wanted}: {listed(unknown)}"
@@ -406,14 +406,16 @@ def absence(bus: Bus) -> str:
     """Why there may be no key: no bus at all, or a bus without it, and what came closest."""
     if not bus.present:
         return "no SenseLock key: no USB bus is visible here (a container, or a machine without a USB controller)"
-    ids = " or ".join(f"{vendor:04x}:{product:04x}" for vendor, product in bus.wanted[:5])
-    sentence = f"no SenseLock key{ids and f' {ids}'} among {counted(len(bus.devices), 'USB device')}"
+    sentence = f"no SenseLock key among {counted(len(bus.devices), 'USB device')}"
+    if bus.wanted:
+        sentence += f" (looked for: {', '.join(f'{vendor:04x}:{product:04x}' for vendor, product in bus.wanted[:5])})"
     known = [item for item in bus.devices if (item.vendor, item.product) in KEYS]
-    relatives = known or [item for item in bus.devices if item.vendor == SENSELOCK_VENDOR]
-    if relatives:
+    relatives = [item for item in bus.devices if item.vendor == SENSELOCK_VENDOR]
+    if known:
+        sentence += f", but {known[0].usb_id} is one by usb.ids, at {known[0].name}: if that is the key, give its --usb-id"
+    elif relatives:
         closest = relatives[0]
-        kin = f" ({KEYS[closest.vendor, closest.product]})" if known else " of the same vendor"
-        sentence += f", but {closest.usb_id}{kin} at {closest.name}: if that is the key, give its --usb-id"
+        sentence += f", but {closest.usb_id} of the same vendor at {closest.name}: if that is the key, give its --usb-id"
     return sentence
 
 

@@ -224,7 +224,8 @@ def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
     else:
         offers = servers and not silent
         absent = (CRITICAL, "is neither offered by the forwarder nor attached here" if offers else "is not attached here")
-        facts.listing = Listing((*attached, *offered), absent=absent)
+        remedy = "is the key plugged in at the forwarder, and shared?" if offers else "attach the key with usbip attach"
+        facts.listing = Listing((*attached, *offered), absent=absent, remedy=remedy)
 
 
 NOT_ON_THE_BUS = "attached, but not on this machine's USB bus"
@@ -282,7 +283,7 @@ def ask_devlist(host: str, port: int, facts: Facts, waiting: Waiting) -> Listing
         except OSError as error:
             raise runtime.Problem(f"forwarder does not answer at {place} ({runtime.why_of(error)})", CRITICAL) from None
     if isinstance(reading, Unrecognised):
-        raise runtime.Problem(f"{place} is no USB/IP server of version 1.1.1: {reading.evidence}")
+        raise runtime.Problem(f"{place} is no USB/IP server of version 1.1.1, check -p: {reading.evidence}")
     if isinstance(reading, Finding):
         raise runtime.Problem(f"forwarder at {place}: {reading.sentence}", reading.state)
     facts.answered(started)
@@ -307,7 +308,8 @@ def connect(host: str, port: int, deadline: float) -> socket.socket:
         return runtime.connect(host, port, deadline)
     except runtime.NoConnection as error:
         if not error.unresolved:
-            raise runtime.Problem(f"forwarder does not answer at {at(host, port)} ({error})", CRITICAL) from None
+            sentence = f"forwarder does not answer at {at(host, port)} ({error})"
+            raise runtime.Problem(f"{sentence}: does it run there, and does a firewall let this machine in?", CRITICAL) from None
         how = "is not resolved in time" if error.late else "cannot be resolved"
         raise runtime.Problem(f"the name {runtime.clean(host, 100)} {how}: {error}") from None
 

@@ -56,7 +56,7 @@ class Listing(NamedTuple):
 
     `lost` are servers that the client is not connected to. `licenses` are (server, devices it may serve, None =
     unlimited, UNTOLD = not told); `only_licenses`: the list is one of licenses and says nothing of devices. `absent` is
-    how to judge a device that is not in the list, and what to say of it.
+    how to judge a device that is not in the list, and what to say of it; `remedy` is what to do about it, "" = is said.
     """
 
     devices: tuple[Device, ...] = ()
@@ -65,6 +65,12 @@ class Listing(NamedTuple):
     licenses: tuple[tuple[str, int | None], ...] = ()
     absent: tuple[int, str] = (CRITICAL, "is not offered by the forwarder")
     only_licenses: bool = False
+    remedy: str = "is the key plugged in at the forwarder, and shared?"
+
+    def what_to_do(self) -> str:
+        """The end of a sentence about a device that is missing."""
+        remedy = "is the forwarder on, and reachable from here?" if self.lost else self.remedy
+        return f": {remedy}" if self.absent[0] == CRITICAL and remedy else ""
 
 
 UNTOLD = -1  # the number of devices that a server's license allows, where the server did not tell it
@@ -187,7 +193,8 @@ def judge_license(
     if left is None:
         return Finding(OK, f"license of {title} is perpetual")
     if term.today.year < 2020:
-        return Finding(UNKNOWN, f"this machine's clock says {term.today}: license of {title} until {term.ends} cannot be judged")
+        judged = f"license of {title} until {term.ends} cannot be judged"
+        return Finding(UNKNOWN, f"this machine's clock says {term.today}: {judged}, set the clock")
     if left < 0:
         return Finding(CRITICAL, f"license of {title} expired {days(-left)} ago ({term.ends}): renew it, then reconnect the key")
     ends = f"license of {title} ends {f'in {days(left)}' if left else 'today'} ({term.ends})"
@@ -224,7 +231,7 @@ def judge_device(wanted: Wanted, listing: Listing, clients: Sequence[str]) -> Fi
     state, phrase = listing.absent
     lost = f"; not connected to {runtime.clean(', '.join(listing.lost), 120)}" if listing.lost else ""
     named = f": {shown}" if wanted.name and shown else ""
-    return Finding(state, f"{wanted} {phrase} (devices listed: {len(listing.devices)}{named}{lost})")
+    return Finding(state, f"{wanted} {phrase} (devices listed: {len(listing.devices)}{named}{lost}){listing.what_to_do()}")
 
 
 def machines(user: str) -> set[str]:
@@ -278,7 +285,8 @@ def judge_list(listing: Listing, clients: Sequence[str]) -> Finding:
     state, _ = listing.absent
     lost = f", not connected to {runtime.clean(', '.join(listing.lost), 120)}" if listing.lost else ""
     unless = f"; {NOT_LISTED_WHEN_USED}: name the key with --device" if state == UNKNOWN else ""
-    return Finding(state, f"no device is offered or attached (devices listed: {len(listing.devices)}{lost}){unless}")
+    sentence = f"no device is offered or attached (devices listed: {len(listing.devices)}{lost})"
+    return Finding(state, f"{sentence}{unless}{listing.what_to_do()}")
 
 
 # --- Processes and services -----------------------------------------------------------------------------------

@@ -333,6 +333,9 @@ def read_digi(lines: Sequence[str]) -> Listing:
     return Listing(tuple(devices))
 
 
+ATTACH_IT = "attach the key with usbip attach"
+
+
 def read_usbip(lines: Sequence[str]) -> Listing:
     """`usbip port` (what this machine has attached) and `usbip list -r HOST` (what a server offers)."""
     lines = [line for line in lines if line and not line.startswith("libusbip: error: ")]
@@ -348,7 +351,7 @@ def read_usbip(lines: Sequence[str]) -> Listing:
             )  # fmt: skip
             state = ATTACHED if port[2] == "Port in Use" else unknown_state(port[2])
             devices.append(Device(product[1].strip(), product[2], state, "", f"port {port[1]}"))
-        return Listing(tuple(devices), absent=(CRITICAL, "is not attached here"))
+        return Listing(tuple(devices), absent=(CRITICAL, "is not attached here"), remedy=ATTACH_IT)
     for line in body:
         if re.match(r" - \S+$| +: ", line):
             continue

@@ -380,6 +380,7 @@ def watch(log: Log) -> list[Finding]:
     except OSError as error:
         place = runtime.clean(state_file, 160)
         sentence = f"how far log {shown} was read cannot be remembered in {place}: {runtime.why_of(error)}"
+        sentence += "; give a --state-dir that can be written"
         findings.append(Finding(UNKNOWN, sentence))
     if line or (memory.match and now - memory.seen < log.hold):
         when = "" if line else f" ({(now - memory.seen) / 60:.0f} minutes ago)"

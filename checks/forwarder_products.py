@@ -79,14 +79,15 @@ PRODUCTS = {
 """Appliances and free software are sold without a term, so they need none; a term that is given is judged for every
 product."""
 
+NO_CONNECTION = "the connection to the dongle server fails: is it on, and reachable from here?"
 UTN_CODES = {
     0: Finding(OK, "the dongle server answers for the key"),
     24: Finding(CRITICAL, "the key is not available at the dongle server"),
     25: Finding(UNKNOWN, "the key is in use, and the tool does not say by whom: --utn-code 25=ok if this is by design"),
     26: Finding(CRITICAL, "the key is not found at the dongle server: is it plugged in?"),
-    40: Finding(CRITICAL, "the connection to the dongle server fails"),
-    41: Finding(CRITICAL, "the connection to the dongle server fails"),
-    42: Finding(CRITICAL, "the connection to the dongle server fails"),
+    40: Finding(CRITICAL, NO_CONNECTION),
+    41: Finding(CRITICAL, NO_CONNECTION),
+    42: Finding(CRITICAL, NO_CONNECTION),
     43: Finding(UNKNOWN, "the name of the dongle server cannot be resolved"),
     44: Finding(UNKNOWN, "this user may not ask the dongle server"),
 }

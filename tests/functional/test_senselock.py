@@ -64,10 +64,10 @@ ROWS = [
     ("the relative is the key", key(port="1-5", usb_id="1bc0:8101"), ["--usb-id", "1BC0:8101"], 0,
      "OK - 1 SenseLock key: 1bc0:8101 at 1-5, local | keys=1;;1:;0 forwarded=0;;;0"),
     ("--usb-id replaces the table", LOCAL, ["--usb-id", "1bc0:8101"], 2,
-     "CRITICAL - no SenseLock key 1bc0:8101 among 1 USB device, but 0471:485d (SenseIV v2.x) at 1-2: if that is the key, give its --usb-id "
-     "| keys=0;;1:;0 forwarded=0;;;0"),
+     "CRITICAL - no SenseLock key among 1 USB device (looked for: 1bc0:8101), but 0471:485d is one by usb.ids, at 1-2: if that is the key, "
+     "give its --usb-id | keys=0;;1:;0 forwarded=0;;;0"),
     ("two ids wanted, neither here", nothing, ["--usb-id", "1bc0:8101", "--usb-id", "1bc0:0051"], 2,
-     "CRITICAL - no SenseLock key 1bc0:0051 or 1bc0:8101 among 3 USB devices | keys=0;;1:;0 forwarded=0;;;0"),
+     "CRITICAL - no SenseLock key among 3 USB devices (looked for: 1bc0:0051, 1bc0:8101) | keys=0;;1:;0 forwarded=0;;;0"),
     ("a number that is forbidden", LOCAL, ["-c", "@1:2"], 2,
      "CRITICAL - 1 SenseLock key: 0471:485d at 1-2, local, inside the forbidden range @1:2 | keys=1;;@1:2;0 forwarded=0;;;0"),
     ("two keys wanted, one here", LOCAL, ["-c", "2:"], 2,
@@ -98,9 +98,9 @@ ROWS = [
      "key 0471:485d Senselock SenseIV at 1-2: serial 9\ufffd / keys=9 [2J 9, local"),
     ("must be local and is", LOCAL, ["--location", "local"], 0, "OK - 1 SenseLock key: 0471:485d at 1-2, local | keys=1;;1:;0 forwarded=0;;;0"),
     ("must be local, is forwarded", key(where="usbip"), ["--location", "local"], 2,
-     "CRITICAL - key not where it should be (local): 0471:485d at 2-1, forwarded over USB/IP, vhci_hcd port 0 | keys=1;;1:;0 forwarded=1;;;0"),
+     "CRITICAL - key not where it should be (local): 0471:485d at 2-1, forwarded over USB/IP, vhci_hcd port 0; move it back, or change --location | keys=1;;1:;0 forwarded=1;;;0"),
     ("must be forwarded, one is local", both(LOCAL, key(where="usbip")), ["--location", "forwarded"], 2,
-     "CRITICAL - key not where it should be (forwarded): 0471:485d at 1-2, local | keys=2;;1:;0 forwarded=1;;;0"),
+     "CRITICAL - key not where it should be (forwarded): 0471:485d at 1-2, local; move it back, or change --location | keys=2;;1:;0 forwarded=1;;;0"),
     ("must be local, cannot be told", key(where="driverless"), ["--location", "local"], 3,
      "UNKNOWN - cannot tell whether the key is local: 0471:485d at 2-1, location unknown (controller driver not readable) "
      "| keys=1;;1:;0 forwarded=0;;;0"),

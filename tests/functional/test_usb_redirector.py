@@ -267,7 +267,7 @@ def test_exit_codes_of_network_gate_do_not_count(tmp_path: Path) -> None:
         (25, [], UNKNOWN, "the key is in use, and the tool does not say by whom: --utn-code 25=ok if this is by design"),
         (25, ["--utn-code", "25=ok"], OK, "the dongle server's tool ended with exit code 25"),
         (26, [], CRITICAL, "the key is not found at the dongle server: is it plugged in?"),
-        (41, [], CRITICAL, "the connection to the dongle server fails"),
+        (41, [], CRITICAL, "the connection to the dongle server fails: is it on, and reachable from here?"),
         (44, [], UNKNOWN, "this user may not ask the dongle server"),
         (7, [], UNKNOWN, "list command {tool} ended with exit code 7, which is not known"),
         (7, ["--utn-code", "7=critical"], CRITICAL, "the dongle server's tool ended with exit code 7"),
@@ -387,13 +387,13 @@ UNTOLD = "license term of VirtualHere unknown: give --license-expires YYYY-MM-DD
     ("servers", "arguments", "state", "text"),
     [
         pytest.param([CONNECTION.format("Hub", 1, 8)], [], CRITICAL,
-                     "no device is offered or attached (devices listed: 0, not connected to Hub) | devices=0;;;0", id="not connected"),
+                     "no device is offered or attached (devices listed: 0, not connected to Hub): is the forwarder on, and reachable from here? | devices=0;;;0", id="not connected"),
         pytest.param([CONNECTION.format("Hub", 3, 8)], [], CRITICAL,
-                     "no device is offered or attached (devices listed: 0) | devices=0;;;0", id="no device"),
+                     "no device is offered or attached (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0;;;0", id="no device"),
         pytest.param([CONNECTION.format("Hub", 3, 8)], ["--device", KEY], CRITICAL,
-                     f"key {KEY} is not offered by the forwarder (devices listed: 0) | devices=0;;;0", id="the key is unplugged"),
+                     f"key {KEY} is not offered by the forwarder (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0;;;0", id="the key is unplugged"),
         pytest.param([CONNECTION.format("Hub", 1, 8)], ["--device", KEY], CRITICAL,
-                     f"key {KEY} is not offered by the forwarder (devices listed: 0; not connected to Hub) | devices=0;;;0", id="the key's server is lost"),
+                     f"key {KEY} is not offered by the forwarder (devices listed: 0; not connected to Hub): is the forwarder on, and reachable from here? | devices=0;;;0", id="the key's server is lost"),
         pytest.param([CONNECTION.format("Hub", 3, 8) + FREE], ["--device", KEY], OK,
                      f"license of VirtualHere is there (devices it may serve: Hub 8); key {KEY} is offered by the forwarder | devices=1;;;0", id="all well"),
         pytest.param([CONNECTION.format("A", 3, 8), CONNECTION.format("B", 3, "") + FREE], ["--device", KEY], UNKNOWN, f"{UNTOLD} | devices=1;;;0",
@@ -478,8 +478,8 @@ DEVLIST = bytes.fromhex("0111000500000000")
                      "forwarder does not answer at {place} (it closes the connection without a whole answer)", id="cut"),
         pytest.param({"trickle": 0.2}, CRITICAL, "forwarder does not answer at {place} (its answer does not end in time)", id="drips"),
         pytest.param({"raw_reply": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, UNKNOWN,
-                     "{place} is no USB/IP server of version 1.1.1: it begins with the bytes 485454502f312e31", id="http"),
-        pytest.param({"raw_reply": DEVLIST + b"\xff" * 4}, UNKNOWN, "{place} is no USB/IP server of version 1.1.1: it announces 4294967295 devices", id="too many"),
+                     "{place} is no USB/IP server of version 1.1.1, check -p: it begins with the bytes 485454502f312e31", id="http"),
+        pytest.param({"raw_reply": DEVLIST + b"\xff" * 4}, UNKNOWN, "{place} is no USB/IP server of version 1.1.1, check -p: it announces 4294967295 devices", id="too many"),
         pytest.param({"raw_reply": DEVLIST[:7] + b"\x01"}, CRITICAL, "forwarder at {place}: the server refuses to list its devices (status 1)", id="refuses"),
     ],
 )  # fmt: skip
@@ -500,7 +500,7 @@ def test_the_client_of_usbip() -> None:
     with UsbBus() as bus:
         assert attached(bus, "--device", KEY) == expect(CRITICAL, missing)
         bus.load_vhci(8)
-        gone = expect(CRITICAL, f"key {KEY} is not attached here (devices listed: 0) | devices=0;;;0")
+        gone = expect(CRITICAL, f"key {KEY} is not attached here (devices listed: 0): attach the key with usbip attach | devices=0;;;0")
         assert attached(bus, "--device", KEY) == gone
         with UsbIpServer() as server:
             there = ("-H", server.host, "-p", str(server.port), "--device", KEY)
@@ -515,7 +515,7 @@ def test_the_client_of_usbip() -> None:
             assert attached(bus, "--device", "SenseIV") == expect(UNKNOWN, f"{nameless} | devices=1;;;0 time=Ts;;;0")
             assert attached(bus, *there, "--side", "server") == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
             assert attached(bus, "--device", "1bc0:0051") == expect(
-                CRITICAL, "key 1bc0:0051 is neither offered by the forwarder nor attached here (devices listed: 1) | devices=1;;;0 time=Ts;;;0"
+                CRITICAL, "key 1bc0:0051 is neither offered by the forwarder nor attached here (devices listed: 1): is the key plugged in at the forwarder, and shared? | devices=1;;;0 time=Ts;;;0"
             )
             server.freeze()
             silent = f"forwarder does not answer at {server.host}:{server.port} (it takes the connection and says nothing: frozen?)"
@@ -528,16 +528,16 @@ def test_the_client_of_usbip() -> None:
             server.thaw()
             server.expire()
             bus.remove(name)
-            lost = f"key {KEY} is neither offered by the forwarder nor attached here (devices listed: 0) | devices=0;;;0 time=Ts;;;0"
+            lost = f"key {KEY} is neither offered by the forwarder nor attached here (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0;;;0 time=Ts;;;0"
             assert attached(bus, *there) == expect(CRITICAL, lost)
         # usbipd gone: what is attached goes on, for the kernel alone carries it, but nothing can be attached again.
         name = bus.add_key(where="usbip", remote=f"{server.host} {server.port} 1-2")
-        refused = f"forwarder does not answer at {server.host}:{server.port} (connection refused); {KEY} is still listed here"
+        refused = f"forwarder does not answer at {server.host}:{server.port} (connection refused): does it run there, and does a firewall let this machine in?; {KEY} is still listed here"
         assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{refused} | devices=1;;;0")
         bus.remove(name)
         with UsbIpServer([]) as server:  # the kernel says that a port is in use, but the bus has no such device
             bus.vhci_port(0, VhciPort(6, 2, 0x10004, 3, "9-9"), f"{server.host} {server.port} 1-2")
-            ghost = "no device is offered or attached (devices listed: 1) | devices=0;;;0 time=Ts;;;0"
+            ghost = "no device is offered or attached (devices listed: 1): is the key plugged in at the forwarder, and shared? | devices=0;;;0 time=Ts;;;0"
             assert attached(bus) == expect(CRITICAL, ghost)
             ghost = f"key {KEY}: what is attached cannot be told, this machine's USB bus does not show all of it | devices=0;;;0 time=Ts;;;0"
             assert attached(bus, "--device", KEY) == expect(UNKNOWN, ghost)
@@ -556,8 +556,8 @@ def test_the_client_of_usbip() -> None:
     [
         (silent_port, OK, TERM + "port open at {place} (which proves neither license nor key) | time=Ts;;;0"),
         (talking_port, OK, TERM + "port open at {place} (which proves neither license nor key) | time=Ts;;;0"),
-        (refused_port, CRITICAL, "forwarder does not answer at {place} (connection refused)"),
-        (unreachable_port, CRITICAL, "forwarder does not answer at {place} (no answer in time)"),
+        (refused_port, CRITICAL, "forwarder does not answer at {place} (connection refused): does it run there, and does a firewall let this machine in?"),
+        (unreachable_port, CRITICAL, "forwarder does not answer at {place} (no answer in time): does it run there, and does a firewall let this machine in?"),
     ],
 )
 def test_port(open_port: Any, state: int, text: str) -> None:
@@ -923,10 +923,10 @@ def test_log_that_grew_too_fast(log: WatchedLog) -> None:
         pytest.param(lambda w: (w.path.unlink(), w.path.mkdir()), "log {log} cannot be read: Is a directory", id="directory"),
         pytest.param(lambda w: [w.path.unlink(), make_fifo(w.path)], "{log} is not a regular file", id="FIFO"),
         pytest.param(lambda w: (w.path.unlink(), w.path.symlink_to("/dev/zero")), "{log} is not a regular file", id="endless device"),
-        pytest.param(lambda w: w.state.rmdir(), "how far log {log} was read cannot be remembered in {file}: No such file or directory", id="no state folder"),
+        pytest.param(lambda w: w.state.rmdir(), "how far log {log} was read cannot be remembered in {file}: No such file or directory; give a --state-dir that can be written", id="no state folder"),
         pytest.param(lambda w: (w.state.rmdir(), w.state.symlink_to("/dev/full")), "state file {file} cannot be read: Not a directory", id="state is no folder"),
         pytest.param(lambda w: (w.state.rmdir(), w.state.symlink_to("/proc")), "how far log {log} was read cannot be remembered in {file}: "
-                     "No such file or directory", id="state folder that takes no file"),
+                     "No such file or directory; give a --state-dir that can be written", id="state folder that takes no file"),
     ],
 )  # fmt: skip
 def test_log_that_cannot_be_watched(log: WatchedLog, spoil: Callable[[WatchedLog], object], text: str) -> None:

@@ -545,7 +545,7 @@ def test_disk_full(log: list[str], tmp_path: Path) -> None:
     said = re.sub(r"state/\S+\.json", "state/X", said)
     assert (state, said) == (
         2, f"CRITICAL - log {log[3]} has a matching line: license expired; how far log {log[3]} was read cannot be remembered in "
-        f"{tmp_path}/state/X: No space left on device")  # fmt: skip
+        f"{tmp_path}/state/X: No space left on device; give a --state-dir that can be written")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -611,7 +611,7 @@ def test_a_clock_that_was_never_set(tmp_path: Path) -> None:
     with clock(tmp_path, "-40y") as (env, _):
         state, said = tried("usb_redirector", "--product", "generic", "--license-expires", "2027-01-31", env=env)
     said = re.sub(r"says [0-9-]{10}:", "says YYYY-MM-DD:", said)
-    assert (state, said.partition(" | ")[0]) == (3, "UNKNOWN - this machine's clock says YYYY-MM-DD: license of the forwarder until 2027-01-31 cannot be judged")
+    assert (state, said.partition(" | ")[0]) == (3, "UNKNOWN - this machine's clock says YYYY-MM-DD: license of the forwarder until 2027-01-31 cannot be judged, set the clock")
 
 
 def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ NO_KEY = "SENSELOCK CRITICAL - no SenseLock key among 0 USB devices | keys=0;;1:
 FORWARDED_KEY = f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} | keys=1;;1:;0 forwarded=1;;;0\n"
 OFFERED = "USB_REDIRECTOR OK - key 1bc0:0051 is offered by the forwarder | devices=1;;;0 time=#s;;;0\n"
 ATTACHED = "USB_REDIRECTOR OK - key 1bc0:0051 is attached here | devices=1;;;0 time=#s;;;0\n"
-NOT_ATTACHED = "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0) | devices=0;;;0\n"
+NOT_ATTACHED = "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0): attach the key with usbip attach | devices=0;;;0\n"
 SILENT = (
     "USB_REDIRECTOR CRITICAL - forwarder does not answer at {host}:{port} (it takes the connection and says nothing: frozen?);"
     " 1bc0:0051 is still listed here, as a frozen forwarder leaves it | devices=1;;;0\n"
@@ -93,7 +93,7 @@ EVENING = (
              "SENSELOCK OK - 1 SenseLock key: 0471:485d at 1-1, local | keys=1;;1:;0 forwarded=0;;;0\n"
              "key 0471:485d Senselock SenseIV at 1-1: no serial, local\n"),
         Look("senselock-wants-forwarded", (*SENSELOCK, "--location", "forwarded"), 2,
-             "SENSELOCK CRITICAL - key not where it should be (forwarded): 0471:485d at 1-1, local"
+             "SENSELOCK CRITICAL - key not where it should be (forwarded): 0471:485d at 1-1, local; move it back, or change --location"
              " | keys=1;;1:;0 forwarded=0;;;0\n"),
         # The proof that the watch on opened devices sees one: this reads the key's device node.
         Look("the-watch-sees-an-open", ("head", "-c", "2", "/dev/bus/usb/001/002"), 0, "\x12\x01", user=None, opened=("001/002",)),
@@ -105,7 +105,7 @@ EVENING = (
     Scene("forwarded-key", Stage.leave_only_the_forwarded_key, (
         Look("senselock", (*SENSELOCK, "--location", "forwarded", "--serial", SERIAL), 0, FORWARDED_KEY),
         Look("senselock-wants-local", (*SENSELOCK, "--location", "local"), 2,
-             f"SENSELOCK CRITICAL - key not where it should be (local): {FORWARDED} | keys=1;;1:;0 forwarded=1;;;0\n"),
+             f"SENSELOCK CRITICAL - key not where it should be (local): {FORWARDED}; move it back, or change --location | keys=1;;1:;0 forwarded=1;;;0\n"),
         # usbip notes the server's address in a file that only root may read.
         Look("senselock-as-root", (*SENSELOCK, "-v"), 0,
              f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} from {{host}}:{{port}} | keys=1;;1:;0 forwarded=1;;;0\n"
@@ -120,7 +120,7 @@ EVENING = (
     Scene("license-over", Stage.expire, (
         Look("senselock", SENSELOCK, 2, NO_KEY),
         Look("redirector", REDIRECTOR, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is neither offered by the forwarder"
-             " nor attached here (devices listed: 0) | devices=0;;;0 time=#s;;;0\n"),
+             " nor attached here (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0;;;0 time=#s;;;0\n"),
         Look("attach-again", (*USBIP, "attach", "-r", "{host}", "-b", "1-4"), 1, "",
              USING_PORT + "usbip: error: Attach Request for 1-4 failed - Request Failed\n\n", user=None),
         Look("senselock-after-the-refusal", (*SENSELOCK, "-v"), 2, NO_KEY, user=None),

@@ -157,11 +157,11 @@ CAPTURES = {
     "virtualhere-client-state-key-not-logged-in-constructed.xml": Listing(
         (XML_SENSE._replace(state=DISCONNECTED),), lost=("License Hub",), licenses=HUB
     ),
-    "usbip-port.txt": Listing((Device("unknown vendor : unknown product", "2fe3:0100", ATTACHED, "", "port 00"),), absent=NOT_HERE),
+    "usbip-port.txt": Listing((Device("unknown vendor : unknown product", "2fe3:0100", ATTACHED, "", "port 00"),), absent=NOT_HERE, remedy=forwarder_lists.ATTACH_IT),
     "usbip-port-key.txt": Listing(
-        (Device("Philips (or NXP) : Senselock SenseIV v2.x", KEY, ATTACHED, "", "port 00"),), absent=NOT_HERE
+        (Device("Philips (or NXP) : Senselock SenseIV v2.x", KEY, ATTACHED, "", "port 00"),), absent=NOT_HERE, remedy=forwarder_lists.ATTACH_IT
     ),
-    "usbip-port-none-constructed.txt": Listing(absent=NOT_HERE),
+    "usbip-port-none-constructed.txt": Listing(absent=NOT_HERE, remedy=forwarder_lists.ATTACH_IT),
     "usbip-list-remote-key.txt": Listing(
         (Device("Philips (or NXP) : Senselock SenseIV v2.x", KEY, OFFERED, "", "1-2"),), absent=NOT_OFFERED
     ),
@@ -655,11 +655,11 @@ TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
         (KEY.upper(), Listing((SENSE,)), OK, f"key {KEY} is offered by the forwarder"),
         ("senselock  SENSEIV", Listing((SENSE,)), OK, "key senselock SENSEIV is offered by the forwarder"),
         ("1-2", Listing((SENSE,)), OK, "key 1-2 is offered by the forwarder"),
-        ("Senselock", Listing((SENSE,)), CRITICAL, "key Senselock is not offered by the forwarder (devices listed: 1: Senselock SenseIV)"),
-        ("Senselock SenseIV v2", Listing((SENSE,)), CRITICAL, "key Senselock SenseIV v2 is not offered by the forwarder (devices listed: 1: Senselock SenseIV)"),
-        ("1bc0:0051", Listing((SENSE,)), CRITICAL, "key 1bc0:0051 is not offered by the forwarder (devices listed: 1)"),
+        ("Senselock", Listing((SENSE,)), CRITICAL, "key Senselock is not offered by the forwarder (devices listed: 1: Senselock SenseIV): is the key plugged in at the forwarder, and shared?"),
+        ("Senselock SenseIV v2", Listing((SENSE,)), CRITICAL, "key Senselock SenseIV v2 is not offered by the forwarder (devices listed: 1: Senselock SenseIV): is the key plugged in at the forwarder, and shared?"),
+        ("1bc0:0051", Listing((SENSE,)), CRITICAL, "key 1bc0:0051 is not offered by the forwarder (devices listed: 1): is the key plugged in at the forwarder, and shared?"),
         (KEY, Listing(lost=("a:1", "b:2")), CRITICAL,
-         f"key {KEY} is not offered by the forwarder (devices listed: 0; not connected to a:1, b:2)"),
+         f"key {KEY} is not offered by the forwarder (devices listed: 0; not connected to a:1, b:2): is the forwarder on, and reachable from here?"),
         (KEY, Listing((TOKEN,)), UNKNOWN, f"key {KEY}: this list does not tell VID:PID, give the name instead (listed: Token JC)"),
         (KEY, Listing((SENSE._replace(usb_id="1111:2222"), TOKEN)), UNKNOWN,
          f"key {KEY}: this list does not tell VID:PID, give the name instead (listed: Senselock SenseIV, Token JC)"),
@@ -671,14 +671,14 @@ TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
         ("2-1", Listing((ATTACHED_HERE,)), OK, "key 2-1 is attached here"),
         ("Senselock SenseIV", Listing((ATTACHED_HERE,)), UNKNOWN,
          f"key Senselock SenseIV: this list does not tell names, give VID:PID or the place instead (listed: {KEY})"),
-        ("Senselock SenseIV", Listing(), CRITICAL, "key Senselock SenseIV is not offered by the forwarder (devices listed: 0)"),
+        ("Senselock SenseIV", Listing(), CRITICAL, "key Senselock SenseIV is not offered by the forwarder (devices listed: 0): is the key plugged in at the forwarder, and shared?"),
         (KEY, Listing((ATTACHED_HERE._replace(usb_id="", state="wax"),)), UNKNOWN,
          f"key {KEY}: what is attached cannot be told, this machine's USB bus does not show all of it"),
         ("1-3", Listing(TWO_KEYS), CRITICAL, "key 1-3 is not available: is it plugged in at the forwarder, and the license valid?"),
         (KEY, Listing((SENSE._replace(state="wax"), SENSE._replace(state=UNAVAILABLE))), CRITICAL,
          f"key {KEY} is not available: is it plugged in at the forwarder, and the license valid?"),
         (KEY, Listing(licenses=(("hub", None),), only_licenses=True), UNKNOWN, f"key {KEY}: the list command lists licenses, not devices"),
-        (KEY, Listing(licenses=(("hub", 8),)), CRITICAL, f"key {KEY} is not offered by the forwarder (devices listed: 0)"),
+        (KEY, Listing(licenses=(("hub", 8),)), CRITICAL, f"key {KEY} is not offered by the forwarder (devices listed: 0): is the key plugged in at the forwarder, and shared?"),
     ],
 )  # fmt: skip
 def test_a_device_that_is_wanted(wanted: str, listing: Listing, state: int, sentence: str) -> None:
@@ -690,13 +690,13 @@ def test_a_device_that_is_wanted(wanted: str, listing: Listing, state: int, sent
     [
         (Listing((SENSE, TOKEN)), OK, "2 of 2 devices offered or attached"),
         (Listing(TWO_KEYS), OK, "1 of 2 devices offered or attached"),
-        (Listing(), CRITICAL, "no device is offered or attached (devices listed: 0)"),
-        (Listing((SENSE._replace(state="wax"),)), CRITICAL, "no device is offered or attached (devices listed: 1)"),
-        (Listing((KEYBOARD,), "server", ("a:1",)), CRITICAL, "no device is offered or attached (devices listed: 1, not connected to a:1)"),
+        (Listing(), CRITICAL, "no device is offered or attached (devices listed: 0): is the key plugged in at the forwarder, and shared?"),
+        (Listing((SENSE._replace(state="wax"),)), CRITICAL, "no device is offered or attached (devices listed: 1): is the key plugged in at the forwarder, and shared?"),
+        (Listing((KEYBOARD,), "server", ("a:1",)), CRITICAL, "no device is offered or attached (devices listed: 1, not connected to a:1): is the forwarder on, and reachable from here?"),
         (Listing(absent=(UNKNOWN, "x")), UNKNOWN, "no device is offered or attached (devices listed: 0);"
          " a device in use by another machine is not in that list: name the key with --device"),
         (Listing(licenses=(("hub", None),), only_licenses=True), OK, "the forwarder answers"),
-        (Listing(lost=("Hub",), licenses=(("Hub", 8),)), CRITICAL, "no device is offered or attached (devices listed: 0, not connected to Hub)"),
+        (Listing(lost=("Hub",), licenses=(("Hub", 8),)), CRITICAL, "no device is offered or attached (devices listed: 0, not connected to Hub): is the forwarder on, and reachable from here?"),
     ],
 )  # fmt: skip
 def test_a_list_where_no_device_is_wanted(listing: Listing, state: int, sentence: str) -> None:
