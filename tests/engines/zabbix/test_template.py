@@ -180,7 +180,7 @@ class Answer:
 F, K, S, L = "kodeks.forwarder", "kodeks.key", "kodeks.server", "net.tcp.service"
 EXPIRED = "license of USB Redirector expired 1 day ago (2026-11-22): renew it, then reconnect the key"
 NOT_OFFERED = "key 0471:485d is not available: is it plugged in at the forwarder, and the license valid?"
-MISPLACED = "key not where it should be (forwarded): 0471:485d at 1-2, local"
+MISPLACED = "key not where it should be (forwarded): 0471:485d at 1-2, local; move it back, or change --location"
 NOT_RUN = ITEMS['kodeks.key["{$KODEKS.KEY.SECTION}"]']["preprocessing"][0]["error_handler_params"]
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\nKeyError: "SENSELOCK OK - "\n'
 MANAGER = (("{$KODEKS.LICMAN.HOST}", "192.0.2.11"),)
@@ -230,8 +230,8 @@ ANSWERS = [
            f"process usbclntd is not running: start it; {NOT_OFFERED}", (("license_days", 200),)),
     Answer("key not offered", F, f"USB_REDIRECTOR CRITICAL - {NOT_OFFERED} | license_days=200;30: devices=0;;;0", 7, NOT_OFFERED,
            (("license_days", 200), ("devices", 0))),
-    Answer("nothing offered", F, "USB_REDIRECTOR CRITICAL - no device is offered or attached (devices listed: 0) | devices=0", 7,
-           "no device is offered or attached (devices listed: 0)", (("devices", 0),)),
+    Answer("nothing offered", F, "USB_REDIRECTOR CRITICAL - no device is offered or attached (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0", 7,
+           "no device is offered or attached (devices listed: 0): is the key plugged in at the forwarder, and shared?", (("devices", 0),)),
     Answer("20 days left", F, "USB_REDIRECTOR WARNING - license of USB Redirector ends in 20 days (2026-12-13): renew it now | license_days=20", 1,
            "license of USB Redirector ends in 20 days (2026-12-13): renew it now", (("license_days", 20),)),
     Answer("no forwarder here", F, "USB_REDIRECTOR UNKNOWN - --extra-opts: no section [] in x", 4, "not watched",
