@@ -176,22 +176,29 @@ def read_usb_network_gate(lines: Sequence[str]) -> Reading:
     """
     devices = []
     for line in filter(None, lines):
+        if "\t" in line:  # the Windows tool's, whatever the name in it looks like: it can be one of the lines below
+            devices.append(_gate_windows_device(line))
+            continue
         if line == "USB Network Gate" or re.match(r"plugged [^,]+, ", line):
             continue
-        if re.match(r"\s*Error:", line) and "\t" not in line:  # with tabs it is a device of that name
+        if re.match(r"\s*Error:", line):
             return Finding(UNKNOWN, f"the tool reports an error: {runtime.clean(line, 120)}")
         devices.append(_gate_device(line))
     if not devices:
         raise Odd("a title, but neither a device nor a message")
-    side = "server" if any(re.match(r"shared |local ", line) for line in lines) else "client"
+    side = "server" if any(re.match(r"(?:shared|local) [^\t]*$", line) for line in lines) else "client"
     return Listing(tuple(devices), side)
 
 
-def _gate_device(line: str) -> Device:
+def _gate_windows_device(line: str) -> Device:
     match = re.fullmatch(_GATE_WINDOWS, line)
-    if match:
-        user = match[3][len("connected to ") :] if match[3] != "disconnected" else ""
-        return Device(match[1].strip(), "", USED_SOMEWHERE if user else DISCONNECTED, user, match[2])
+    if not match:
+        raise Odd(line)
+    user = match[3][len("connected to ") :] if match[3] != "disconnected" else ""
+    return Device(match[1].strip(), "", USED_SOMEWHERE if user else DISCONNECTED, user, match[2])
+
+
+def _gate_device(line: str) -> Device:
     match = re.fullmatch(_GATE_LOCAL, line)
     if match:
         state = "plugged in, and this list does not tell whether it is shared"
