@@ -163,7 +163,7 @@ def unread(log: Log, old: LogMemory | None, now: float) -> News:
         if old is None:
             # Lines that were written longer ago than a match is held would not be an alarm any more.
             start = size if now - status.st_mtime > log.hold else max(0, size - LOG_FIRST_LOOK)
-        elif is_log(file, status, old):
+        elif is_log(file, status, old) and not (status.st_ino != old.inode and moved_away(log.path, old)):
             start, continued = old.offset, True
         elif old.inode != NOTHING_REMEMBERED:
             rest, missed = rest_of_rotated(log.path, status, old)
@@ -217,6 +217,19 @@ def rest_of_rotated(path: str, here: os.stat_result, old: LogMemory) -> tuple[by
             continue  # not ours to read, or no file: then it is not the log either
         younger.append(name)
     return b"", LOST
+
+
+def moved_away(path: str, old: LogMemory) -> bool:
+    """Whether the very file that was read stands beside the log. Logs often begin alike: this one is then new."""
+    for name in rotated_names(path):
+        try:
+            with open_regular(name) as file:
+                status = os.fstat(file.fileno())
+                if status.st_ino == old.inode and is_log(file, status, old):
+                    return True
+        except (OSError, runtime.Problem):
+            continue
+    return False
 
 
 def rest_of_plain(file: BinaryIO, status: os.stat_result, old: LogMemory) -> bytes | None:

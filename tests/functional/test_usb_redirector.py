@@ -882,6 +882,26 @@ def test_log_a_last_line_without_end_is_news_once(log: WatchedLog) -> None:
     assert log.look("--log-hold", "60") == log.alarm("access denied"), "the same words, but another line"
 
 
+@pytest.mark.parametrize("last", ["moved", "copied"])
+def test_log_rotated_among_many_to_one_that_begins_alike(log: WatchedLog, last: str) -> None:
+    """Sixty logs of other days with the same first line; only the unread end of yesterday's is new."""
+    for day in range(1, 61):
+        other = log.path.with_name(f"tusbserver.log-2026{day:04}")
+        other.write_text("started\naccess denied long ago\n")
+        os.utime(other, (day, day))
+    assert log.look() == log.quiet
+    log.add("access denied before the rotation")
+    yesterday = log.path.with_name("tusbserver.log-20261123")
+    if last == "moved":
+        log.path.rename(yesterday)
+        log.add("started", "fine")
+    else:
+        yesterday.write_bytes(log.path.read_bytes())
+        log.path.write_text("another beginning\n")
+    assert log.look() == log.alarm("access denied before the rotation")
+    assert log.look() == log.quiet
+
+
 def test_log_rotated_and_truncated(log: WatchedLog) -> None:
     log.add("x" * 500)
     assert log.look() == log.quiet
