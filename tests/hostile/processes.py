@@ -184,10 +184,8 @@ def may_be_good(run: Run) -> bool:
         return b"loaded" in run.data and (b"active" in run.data or b"reloading" in run.data)
     if run.product:
         return oracle.list_may_be_good(run.product, run.data, run.arguments[run.arguments.index("--device") + 1])
-    if run.data.startswith(b"PK") or b"PK\x03\x04" in run.data:
-        return True
     if "--file" in run.arguments:
-        return not oracle.report_breaches(run.data)
+        return not (oracle.archive_breaches if run.data.startswith(b"PK") else oracle.report_breaches)(run.data)
     return oracle.answer_may_be_good(run.data)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import math
+import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from random import Random
@@ -27,6 +29,7 @@ import kodeks_record
 import kodeks_report
 import nagiosplugin
 import plugin_runtime as runtime
+from lab import reports
 
 from hostile import grammar, oracle
 from hostile.grammar import KEY, KEY_ID, chance
@@ -135,10 +138,24 @@ def report(random: Random) -> bool:
     reading = read_report(data, random)
     if reading is None or reading.statement.state != OK:
         return False
-    if not data.startswith(b"PK"):
-        breaches = oracle.report_breaches(data)
-        assert not breaches, (breaches, data)
+    breaches = oracle.archive_breaches(data) if data.startswith(b"PK") else oracle.report_breaches(data)
+    assert not breaches, (breaches, data)
     return True
+
+
+def archive(random: Random) -> bool:
+    """A ZIP of known members: OK only if it holds one report, which says so, and its directory is right."""
+    names = (reports.report_name(), "a/b.XML", "../x.xml", "x.xml", "x.xml ", "x.db", "sysinfo", "\x1b|.xml", "отчёт.xml")
+    members = [(random.choice(names), grammar.report_with(random, grammar.few(random, 1), grammar.few(random, 1))) for _ in range(1 + grammar.few(random, 2))]
+    data = reports.zip_members([(name, [made.data]) for name, made in dict(members).items()], streamed=chance(random, 0.3))
+    lie = random.choice((reports.zip_encrypted, reports.zip_wrong_crc, reports.zip_unknown_method)) if len(dict(members)) == 1 and chance(random, 0.3) else None
+    reading = read_report(lie(data) if lie else data, random)
+    good = reading is not None and reading.statement.state == OK
+    read = [made for name, made in dict(members).items() if name.lower().endswith(".xml") or len(dict(members)) == 1]
+    assert not good or (lie is None and len(read) == 1 and read[0].good and not read[0].bad), (members, lie, reading)
+    cut = read_report(data[: random.randrange(len(data) - 1)], random)
+    assert cut is None or cut.statement.state != OK, (members, cut)
+    return good
 
 
 def honest_report(random: Random) -> bool:
@@ -364,6 +381,16 @@ def windows_service(random: Random) -> bool:
     return finding.state == OK
 
 
+def processes(random: Random) -> bool:
+    """Any processes of one name: OK only if one is alive and none is stopped."""
+    words = ("running", "sleeping", "disk-sleep", "idle", "stopped", "tracing-stop", "zombie", "dead", "", grammar.hostile_text(random))
+    found = [forwarder_facts.Process(random.getrandbits(22), random.choice(words)) for _ in range(grammar.few(random, 4))]
+    finding = forwarder_facts.judge_process(grammar.hostile_text(random), found)
+    states = {process.status for process in found}
+    assert (finding.state == OK) == (bool(states - {"zombie", "dead"}) and not states & {"stopped", "tracing-stop"}), (found, finding)
+    return finding.state == OK
+
+
 # --- Logs and their memory ------------------------------------------------------------------------------------
 
 
@@ -376,6 +403,43 @@ def log(random: Random) -> bool:
     lines.insert(random.randrange(len(lines) + 1), random.choice((b"FAULT", "сбой FAULT".encode("cp1251"), "x FAULT y".encode("utf-16-le"), b"\xff FAULT\r")))
     assert "FAULT" in forwarder_log.matching_line(b"\n".join(lines), pattern), lines
     return True
+
+
+def watched_log(random: Random) -> bool:
+    """A log that is written, rotated, copied and cut between looks: a look reads every line that is still there and that
+    no look has read, and no line twice that was whole when it was read."""
+    with tempfile.TemporaryDirectory(prefix="kodeks-log-") as folder:
+        path, rotated = f"{folder}/a.log", f"{folder}/a.log.1"
+        log = forwarder_log.Log(path, re.compile("x"), 3600, folder)
+        now, number, was_rotated, done = time.time(), 0, False, set[bytes]()
+        memory: forwarder_log.LogMemory | None = None
+        current = old = b""
+        for _ in range(2 + grammar.few(random, 9)):
+            kind = random.randrange(6)
+            if kind < 3:
+                number += 1
+                new = random.choice((b"\n", b"started\n", b"FAULT <%d>\n" % number, b"part ", b"FAULT <%d>" % number, b"x" * 300, b"\r\n", b"\xff\0\n"))
+                current += b"" if new in current + old else new
+            elif kind == 3 and not was_rotated:
+                if os.path.exists(path) and chance(random, 0.6):
+                    os.replace(path, rotated)
+                    was_rotated, old, current = True, current, random.choice((b"", b"started\n"))  # logs may begin alike
+                elif memory and memory.offset:  # a copy is known by what was read of it
+                    was_rotated, old, current = True, current, b"copied %d\n" % number
+            else:
+                for name, data in ((rotated, old), (path, current)):
+                    with open(name, "r+b" if os.path.exists(name) else "wb") as file:
+                        file.write(data)
+                        file.truncate()
+                there = set(re.findall(rb"FAULT <\d+>", (old if was_rotated and memory else b"") + b"\n" + current))
+                news = forwarder_log.unread(log, memory and forwarder_log.load_memory(forwarder_log.dump_memory(memory)), now)
+                read, memory = news.text, news.memory
+                shown = (old, current, read, memory)
+                assert there - done <= set(re.findall(rb"FAULT <\d+>", read)), shown
+                assert not done & set(re.findall(rb"FAULT <\d+>", read)) and not news.missed, shown
+                done |= set(re.findall(rb"FAULT <\d+>", read[: read.rfind(b"\n") + 1]))
+                was_rotated = False
+        return bool(done)
 
 
 def log_memory(random: Random) -> bool:
@@ -543,9 +607,9 @@ def licenses(random: Random) -> bool:
 
 PROPERTIES: dict[str, Callable[[Random], bool]] = {
     **{f"list {product}": a_list_of(product) for product in grammar.samples()},
-    "forged list": forged_list, "honest list": honest_list, "page": page, "honest page": honest_page, "report": report, "honest report": honest_report,
+    "forged list": forged_list, "honest list": honest_list, "page": page, "honest page": honest_page, "report": report, "honest report": honest_report, "archive": archive,
     "pinned report": pinned_report, "record path": pin_text, "http": http, "redirect": redirect, "cookie": cookie, "report name": report_name, "host": host_text,
-    "usbip answer": devlist, "vhci status": vhci, "location": location, "systemd": systemd, "windows service": windows_service, "log": log, "log memory": log_memory,
+    "usbip answer": devlist, "vhci status": vhci, "location": location, "systemd": systemd, "windows service": windows_service, "processes": processes, "log": log, "watched log": watched_log, "log memory": log_memory,
     "clean": cleaned, "output": output, "range": thresholds, "time limit": time_limits, "option text": option_texts, "arguments": all_options, "ini": ini,
     "list command": command_words, "license": licenses,
 }  # fmt: skip

@@ -7,11 +7,13 @@ tells the same tomorrow; python -m hostile.campaign runs any number with any see
 from __future__ import annotations
 
 import os
+import zipfile
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from lab import reports
 
 from hostile import campaign, oracle
 from hostile.properties import PROPERTIES
@@ -83,14 +85,33 @@ GOOD_REPORT = "<r><b>SenseLock ключ -  [работает]</b></r>"
         ('<r><p name="SenseLock ключ" value="работает"/></r>', ""),
         (GOOD_REPORT[:-1], "not well-formed"),
         ('<!DOCTYPE r [<!ENTITY a "x">]>' + GOOD_REPORT, "declares entities"),
+        ('<!DOCTYPE r [<!ENTITY a "x">]><r/>'.encode("utf-16"), "declares entities"),
+        (GOOD_REPORT.replace("<b>", f"<b>{b'<!ENTITY a>'.decode('utf-16-le', 'replace')}</b><b>").encode("utf-16"), ""),
+        ('<?x [<!ENTITY a "x">]?>' + GOOD_REPORT, ""),
         ("<r><b>SenseLock ключ -  [не работает]</b></r>", "does not say работает"),
         ("<r><b>Модуль -  [работает]</b></r>", "names no key and no binding"),
         ('<r><b>SenseLock ключ - [Device "SenseLock" not found]</b><c>локальная -  [работает]</c></r>', "says 'SenseLock"),
     ],
 )
-def test_the_oracle_of_reports(document: str, breach: str) -> None:
-    found = oracle.report_breaches(document.encode())
+def test_the_oracle_of_reports(document: str | bytes, breach: str) -> None:
+    found = oracle.report_breaches(document if isinstance(document, bytes) else document.encode())
     assert any(item.startswith(breach) for item in found) if breach else found == []
+
+
+@pytest.mark.parametrize(
+    ("archive", "good"),
+    [
+        (reports.zip_report([GOOD_REPORT.encode()]), True),
+        (reports.zip_report([GOOD_REPORT.encode()], streamed=True), True),
+        (reports.zip_members([("a.xml", [GOOD_REPORT.encode()])], compression=zipfile.ZIP_STORED), True),
+        (reports.zip_report([GOOD_REPORT.replace("-  [", "-  [не ").encode()]), False),
+        (reports.zip_members([("SenseLock ключ -  [работает].xml", [b"<a/>"])]), False),
+        (reports.zip_report([GOOD_REPORT.encode()])[:60], False),
+        (reports.zip_members([]), False),
+    ],
+)
+def test_the_oracle_of_archives(archive: bytes, good: bool) -> None:
+    assert (oracle.archive_breaches(archive) == []) == good
 
 
 @pytest.mark.parametrize(
