@@ -143,6 +143,29 @@ def report(random: Random) -> bool:
     return True
 
 
+def block_borders(random: Random) -> bool:
+    """Any report, stretched: what is said depends neither on the borders of blocks nor on where handlers are off."""
+    lines = grammar.any_report(random).split(b"\n")
+    data = b"\n".join(line + random.choice((b"", b"", b"x" * 20, b" " * 90, b"y" * 400, b"<z/>" * 150)) for line in lines).lstrip()
+    reach = random.choice((120, 200, 400, 800))
+    block = reach + 33 + random.choice((0, 1, 7, 400))  # a word may begin at the end of one block and be told in the next
+    if data.startswith(b"PK") or len(data) > 60_000:
+        return False  # how much memory a large one takes does depend on handlers, and so does which refusal comes first
+    originals = {name: vars(kodeks_report)[name] for name in ("BLOCK", "REACH", "words_to_find")}
+    said: list[kodeks_binding.Statement | None] = []
+    try:
+        vars(kodeks_report)["REACH"] = reach
+        for vars(kodeks_report)["BLOCK"], vars(kodeks_report)["words_to_find"] in ((block, originals["words_to_find"]), (1 << 20, lambda beginning: ())):
+            try:
+                said.append(kodeks_report.read_report([data], "report.xml", kodeks_report.Wanted()).statement)
+            except runtime.Problem:
+                said.append(None)
+    finally:
+        vars(kodeks_report).update(originals)
+    assert said[0] == said[1], (reach, block, said, data)
+    return said[0] is not None and said[0].state == OK
+
+
 def archive(random: Random) -> bool:
     """A ZIP of known members: OK only if it holds one report, which says so, and its directory is right."""
     names = (reports.report_name(), "a/b.XML", "../x.xml", "x.xml", "x.xml ", "x.db", "sysinfo", "\x1b|.xml", "отчёт.xml")
@@ -607,7 +630,7 @@ def licenses(random: Random) -> bool:
 
 PROPERTIES: dict[str, Callable[[Random], bool]] = {
     **{f"list {product}": a_list_of(product) for product in grammar.samples()},
-    "forged list": forged_list, "honest list": honest_list, "page": page, "honest page": honest_page, "report": report, "honest report": honest_report, "archive": archive,
+    "forged list": forged_list, "honest list": honest_list, "page": page, "honest page": honest_page, "report": report, "honest report": honest_report, "block borders": block_borders, "archive": archive,
     "pinned report": pinned_report, "record path": pin_text, "http": http, "redirect": redirect, "cookie": cookie, "report name": report_name, "host": host_text,
     "usbip answer": devlist, "vhci status": vhci, "location": location, "systemd": systemd, "windows service": windows_service, "processes": processes, "log": log, "watched log": watched_log, "log memory": log_memory,
     "clean": cleaned, "output": output, "range": thresholds, "time limit": time_limits, "option text": option_texts, "arguments": all_options, "ini": ini,
