@@ -693,7 +693,7 @@ def parse_vhci_status(text: str) -> list[VhciPort] | None:
         return None
     ports = []
     for line in lines[1:]:
-        match = re.fullmatch(r"(?:hs|ss)\s+([0-9]{1,6}) ([0-9]{3}) \S+ \S+ \S+ ([0-9.-]{1,40})\s*", line)
+        match = re.fullmatch(r"(?:hs|ss) +([0-9]{1,6}) ([0-9]{3}) \S+ \S+ \S+ ([0-9.-]{1,40}) *", line)
         if not match:
             return None
         if match[2] == "006":

@@ -194,6 +194,7 @@ ss  0008 006 005 00050003 000007 4-1.2
         pytest.param("prt sta spd dev socket local_busid\n000 006 002 00040002 0000 1-1", None, id="the form before Linux 4.13"),
         pytest.param(VHCI + "hs 0001", None, id="cut line"),
         pytest.param("\x00\xff\n" * 5, None, id="garbage"),
+        pytest.param(VHCI.replace("  0000", " \xa00000"), None, id="a blank that the kernel does not write"),
     ],
 )
 def test_parse_vhci_status(text: str, expected: object) -> None:
