@@ -34,6 +34,9 @@ except EOFError:
 except (SyntaxError, ValueError, NameError, AttributeError):  # cut by a failed copy; a zero byte is a ValueError
     print("KODEKS_XML UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
     raise SystemExit(3) from None
+except MemoryError:
+    print("KODEKS_XML UNKNOWN - out of memory while starting")
+    raise SystemExit(3) from None
 
 begin("KODEKS_XML", __name__)
 

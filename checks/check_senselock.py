@@ -38,6 +38,9 @@ except EOFError:
 except (SyntaxError, ValueError, NameError, AttributeError):  # cut by a failed copy; a zero byte is a ValueError
     print("SENSELOCK UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
     raise SystemExit(3) from None
+except MemoryError:
+    print("SENSELOCK UNKNOWN - out of memory while starting")
+    raise SystemExit(3) from None
 
 begin("SENSELOCK", __name__)
 

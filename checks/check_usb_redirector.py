@@ -33,6 +33,9 @@ except EOFError:
 except (SyntaxError, ValueError, NameError, AttributeError):  # cut by a failed copy; a zero byte is a ValueError
     print("USB_REDIRECTOR UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
     raise SystemExit(3) from None
+except MemoryError:
+    print("USB_REDIRECTOR UNKNOWN - out of memory while starting")
+    raise SystemExit(3) from None
 
 begin("USB_REDIRECTOR", __name__)
 

@@ -1009,11 +1009,17 @@ def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
 
 
 def import_library(module: str) -> Any:
-    """Import a third-party library at the moment a run needs it; when it is missing, a Problem says how to get it."""
+    """Import a third-party library at the moment a run needs it; when it is missing, a Problem says how to get it.
+
+    What it needs itself may fail as well (C libraries, memory): then to install it again would be the wrong advice.
+    """
     import importlib
 
     doing(f"loading the Python library {module}")
     try:
         return importlib.import_module(module)
-    except ImportError:
-        raise Problem(missing_library(module.split(".")[0])) from None
+    except ImportError as error:
+        package = module.split(".")[0]
+        if (error.name or package).split(".")[0] == package:
+            raise Problem(missing_library(package)) from None
+        raise Problem(f"the Python library {_PACKAGES[package][1]} cannot be loaded: {clean(error, 150)}") from None

@@ -247,3 +247,11 @@ def test_pyusb_missing(tmp_path: Path) -> None:
         3,
         "SENSELOCK UNKNOWN - the Python library pyusb is missing: install the package python3-usb, or run pip install pyusb\n",
     )
+
+
+def test_pyusb_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """As where too little memory is allowed: pyusb is there, and what it needs does not load."""
+    (tmp_path / "usb.py").write_text("raise ImportError('libffi.so.8: failed to map segment from shared object', name='_ctypes')")
+    outcome = run_check("senselock", env={"PYTHONPATH": str(tmp_path)})
+    assert (outcome.code, outcome.text) == (
+        3, "SENSELOCK UNKNOWN - the Python library pyusb cannot be loaded: libffi.so.8: failed to map segment from shared object\n")  # fmt: skip

@@ -480,6 +480,14 @@ def test_a_part_that_is_cut_or_unreadable(how: str, open_checks: Path) -> None:
     assert judged("usb_redirector", outcome, 10) == (3, said)
 
 
+@pytest.mark.parametrize("check", SERVICES)
+def test_no_memory_to_start(check: str, tmp_path: Path) -> None:
+    """Where Python itself just starts, the first file that is too much is plugin_runtime.py: at 17 to 20 MB here."""
+    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
+    (folder / "plugin_runtime.py").write_text("raise MemoryError")
+    assert judged(check, run_check(check, checks=folder), 10) == (3, "UNKNOWN - out of memory while starting")
+
+
 LOGGED = ("--product", "generic", "--log", "{report}", "--log-pattern", "X", "--state-dir", "{folder}")
 PARTS = {
     "kodeks_binding": ("kodeks_xml", ("-H", "192.0.2.1", "--source", "page")),
