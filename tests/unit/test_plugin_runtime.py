@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -249,6 +251,26 @@ def test_run_command_is_on_time(script: str, seconds: float, failure: str, monke
     output = shell(script, limit=seconds)
     assert (output.stdout, output.failure) == (b"begun\n", failure)
     assert time.monotonic() - started < seconds + PUNCTUAL
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        pytest.param(5, runtime.CommandOutput(b"begun\n", 0), id="time is left"),
+        pytest.param(0.5, runtime.CommandOutput(b"", None, "did not end within 0.5 s"), id="no time is left"),
+    ],
+)
+def test_output_that_is_read_late_is_not_cut(limit: float, expected: runtime.CommandOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with far too much to do the reading thread gets its first turn long after the command has ended."""
+    read, here = os.read, threading.get_ident()
+
+    def late(descriptor: int, size: int) -> bytes:
+        time.sleep(0 if threading.get_ident() == here else 1.0)
+        return read(descriptor, size)
+
+    monkeypatch.setattr(runtime._process, "started", time.monotonic())
+    monkeypatch.setattr(os, "read", late)
+    assert shell("echo begun", limit) == expected
 
 
 def test_a_grandchild_does_not_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
