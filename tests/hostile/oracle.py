@@ -218,6 +218,8 @@ def report_breaches(data: bytes) -> list[str]:
     if not CONTEXT.search(shown):
         found.append("names no key and no binding")
     for text in map(collapsed, strings):
+        if len(text) > 1000:
+            continue  # longer than a record may be, whatever it says
         match = re.fullmatch(r"(?:Привязка: ?)?(?:SenseLock ключ|локальная|домен к [^-]+) - (?:\[([^\[\]]*)\]|Ошибка защиты.*)", text)
         if match and match[1] != WORKS and any(failure in text.casefold() for failure in FAILURES):
             found.append(f"says {text!r}")

@@ -91,6 +91,7 @@ GOOD_REPORT = "<r><b>SenseLock ключ -  [работает]</b></r>"
         ("<r><b>SenseLock ключ -  [не работает]</b></r>", "does not say работает"),
         ("<r><b>Модуль -  [работает]</b></r>", "names no key and no binding"),
         ('<r><b>SenseLock ключ - [Device "SenseLock" not found]</b><c>локальная -  [работает]</c></r>', "says 'SenseLock"),
+        (f'<r><b>SenseLock ключ - [Device "SenseLock" not found{" x" * 9000}]</b><c>локальная -  [работает]</c></r>', ""),
     ],
 )
 def test_the_oracle_of_reports(document: str | bytes, breach: str) -> None:
