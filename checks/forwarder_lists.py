@@ -162,7 +162,7 @@ def _redirector_device(name: str, ids: re.Match[str], status: str, states: Mappi
 
 
 _SWITCHES = r"Crypt: (?:en|dis)abled\t-Auth: (?:en|dis)abled\t-Compressed: (?:en|dis)abled[^\t]*"
-_GATE_WINDOWS = rf"([^\t]*)\t-([^\t]+)\t-{_SWITCHES}\t-(disconnected|connected to [^\t]+)"
+_GATE_WINDOWS = rf"([^\t]*)\t-([^\t]+)\t-{_SWITCHES}\t-(disconnected|connected to \S+)"
 _GATE_LOCAL = r"local ([^,]+), [^']*?\bvid 0x([0-9a-f]{4}), pid 0x([0-9a-f]{4}), [^']*product '(.*)', manuf\. .*"
 
 

@@ -330,6 +330,7 @@ TRAP = "Status: plugged, shared"
         pytest.param("usb-network-gate", GATE_LIST.replace("Senselock SenseIV", "connected ,,1,usb3,1,,Senselock SenseIV,,,,,,,\tx"), None,
                      id="a name with a tab that is the other tool's line"),
         pytest.param("usb-network-gate", GATE_LIST.replace("Senselock SenseIV", "plugged 1-2, X"), DISCONNECTED, id="a name that is a skipped line"),
+        pytest.param("usb-network-gate", GATE_LIST.replace("-disconnected", "-connected to x to me"), None, id="a user of several words"),
         pytest.param("usb-network-gate", GATE_LIST.replace("Senselock SenseIV", "Error: X"), DISCONNECTED, id="a name that is an error"),
         pytest.param("usb-network-gate", "remote 192.0.2.1,,1,usb3,port1,,A,B,,,,,,,\n", None, id="a comma within a name"),
         pytest.param("usb-network-gate", "local 1-1, bcdUSB 0x200, vid 0x0471, pid 0x485d, rev 1, product 'vid 0x1111, pid 0x2222, product ',"
