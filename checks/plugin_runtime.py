@@ -862,7 +862,14 @@ class Options(argparse.ArgumentParser):
                             help="read options from an ini file")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Arguments to values; `secrets` holds what only an ini file may set. Usage errors raise Problem."""
+        """Arguments to values; `secrets` holds what only an ini file may set. Usage errors raise Problem.
+
+        Who asks for help gets it, whatever else is wrong.
+        """
+        if not {"-h", "--help"}.isdisjoint(arguments):
+            self.exit(message=self.format_help())
+        if not {"-V", "--version"}.isdisjoint(arguments):
+            self.exit(message=self._version())
         plain, from_ini = _split_extra_opts(arguments)
         prefix: list[str] = []
         secrets: dict[str, str] = {}
@@ -875,7 +882,7 @@ class Options(argparse.ArgumentParser):
                     continue
                 option = f"-{key}" if len(key) == 1 else f"--{key}"
                 if option not in known or option == "--extra-opts":
-                    self.error(f"unknown option '{clean(key, 40)}' in the ini section for --extra-opts")
+                    self.error(f"unknown option '{_name_of_option(key)}' in the ini section for --extra-opts")
                 prefix += [option] if value is None else [f"{option}={value}"]
         words = [*prefix, *plain]
         if any(re.fullmatch(r"--|-\w--|-[^=]*=--", word) for word in words):
@@ -884,21 +891,32 @@ class Options(argparse.ArgumentParser):
         if values.help:
             self.exit(message=self.format_help())
         if values.version:
-            self.exit(message=f"{self.prog} {__version__} ({PROJECT})\n")
+            self.exit(message=self._version())
         if rest:
-            # The value behind an unknown option is not repeated: it may be a password.
-            names = ", ".join(clean(item.partition("=")[0], 40) for item in rest if item.startswith("-"))
-            self.error(f"unknown option {names}" if names else "an argument without an option")
+            # What stands behind the first unknown option is not repeated: it may be a password that begins with a dash.
+            names = [_name_of_option(item) for item in rest if item.startswith("-")]
+            self.error(f"unknown option {names[0]}" if names else "an argument without an option")
         values.secrets = secrets
         return values
 
+    def _version(self) -> str:
+        return f"{self.prog} {__version__} ({PROJECT})\n"
+
     def error(self, message: str) -> NoReturn:
+        # argparse repeats what is written behind an option that takes no value: `-vPsecret`.
+        message = re.sub("ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL)
         raise Problem(f"{message}; {self.prog} --help lists the options")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """-h and -V: the text, cut at the contract's size, and exit 3."""
         _process.speaking.acquire()
         _end(UNKNOWN, _cut(message or "", MAX_OUTPUT, lambda text: text.encode(_stdout_encoding(), "backslashreplace")))
+
+
+def _name_of_option(text: str) -> str:
+    """The part of a word that can be an option's name: `-P` of `-Psecret`, `password` of `password: secret`."""
+    found = re.match(r"-(?!-)\w?|-*[\w-]*", text)
+    return clean(found[0] if found else "", 40)
 
 
 class _HelpFormat(argparse.RawDescriptionHelpFormatter):
@@ -949,7 +967,8 @@ def read_extra_opts(wanted: str, default_section: str, secret_keys: Sequence[str
     options = parse_ini(text, section)
     if options is None:
         raise Problem(f"--extra-opts: no section [{clean(section, 60)}] in {clean(path, 120)}")
-    if any(key in secret_keys for key, _ in options):
+    # A line without "=", as `password: secret`, is no option, but a password all the same.
+    if any(re.split(r"[^\w-]", key)[0] in secret_keys for key, _ in options):
         read_private(path, "--extra-opts", limit=1 << 20, private=True)
     return options
 

@@ -36,6 +36,10 @@ def check(request: pytest.FixtureRequest) -> str:
     [
         pytest.param(["--crtical", "0"], "unknown option --crtical", id="misspelt option"),
         pytest.param(["--verb"], "unknown option --verb", id="abbreviated option"),
+        pytest.param(["--password", "-geheim22"], "unknown option --password", id="nor one with a dash in front"),
+        pytest.param(["-Phunter22"], "unknown option -P", id="nor one behind a letter"),
+        pytest.param(["--password:hunter22"], "unknown option --password", id="nor one behind a colon"),
+        pytest.param(["-vPhunter22"], "argument -v/--verbose: it takes no value", id="nor one behind two letters"),
         pytest.param(["--password", "hunter22"], "unknown option --password", id="a password as argument is not repeated"),
         pytest.param(["stray"], "an argument without an option", id="positional argument"),
         pytest.param(["-t"], "argument -t/--timeout: expected one argument", id="option without value"),
@@ -263,6 +267,10 @@ timeout = 7:critical
 verbose
 [nonsense]
 no-such-key = hunter22
+[colon]
+password: hunter22
+[blank]
+password hunter22
 [retry]
 t = 0
 [loop]
@@ -276,6 +284,8 @@ extra-opts = loop
         pytest.param("@{ini}", None, None, id="default section"),
         pytest.param("check_{check}@{ini}", None, None, id="named section"),
         pytest.param("nonsense@{ini}", 3, "unknown option 'no-such-key' in the ini section for --extra-opts", id="value of unknown key unseen"),
+        *(pytest.param(f"{section}@{{ini}}", 3, "unknown option 'password' in the ini section for --extra-opts", id=f"password and {section} unseen")
+          for section in ("colon", "blank")),
         pytest.param("loop@{ini}", 3, "unknown option 'extra-opts' in the ini section for --extra-opts", id="no nesting"),
         pytest.param("absent@{ini}", 3, "--extra-opts: no section [absent] in {ini}", id="section missing"),
         pytest.param("retry@{ini}", 3, "argument -t/--timeout: '0' is no time limit; write SECONDS[:STATE], for example 10:critical", id="bad value"),
@@ -284,6 +294,7 @@ extra-opts = loop
 def test_extra_opts(check: str, section: str, code: int | None, expected: str | None, tmp_path: Path) -> None:
     ini = tmp_path / "plugins.ini"
     ini.write_text(INI.format(check=check))
+    ini.chmod(0o600)
     usual = run_check(check, *QUICK[check], "-v", "-t", "7:critical")
     outcome = run_check(check, f"--extra-opts={section.format(check=check, ini=ini)}", *QUICK[check])
     if expected is None:

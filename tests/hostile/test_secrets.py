@@ -167,6 +167,26 @@ def test_modes(write: Callable[[Path], list[str]], mode: int, refused: bool, tmp
     assert not refused or outcome.text == sentence
 
 
+@pytest.mark.parametrize("line", [f"password: {PASSWORD}", f"password {PASSWORD}", f"--password;{PASSWORD}"], ids=["colon", "blank", "semicolon"])
+def test_a_password_that_is_no_value(line: str, tmp_path: Path) -> None:
+    """It is refused by its mode like any other, and not repeated as the name of an option that is not known."""
+    ini = tmp_path / "kodeks.ini"
+    ini.write_text(f"[s]\n{line}\nlogname=u\nhostname=192.0.2.1\n")
+    for mode, sentence in (
+        (0o644, f"--extra-opts: {ini} holds a password and is open to all users; run chmod o-rwx on it"),
+        (0o600, "unknown option 'password' in the ini section for --extra-opts; check_kodeks_xml --help lists the options"),
+    ):
+        ini.chmod(mode)
+        outcome = run_check("kodeks_xml", f"--extra-opts=s@{ini}", env=UTF8)
+        assert (outcome.code, outcome.text) == (3, f"KODEKS_XML UNKNOWN - {sentence}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--password", "-geheim99"], ["-Pgeheim99"], ["-vPgeheim99"], ["--password", "geheim99", "-xgeheim99"]], ids=" ".join)
+def test_a_password_on_the_command_line_is_not_repeated(arguments: list[str]) -> None:
+    outcome = run_check("kodeks_xml", "-H", "192.0.2.1", "-l", "u", *arguments)
+    assert outcome.code == 3 and "geheim" not in outcome.text, outcome.text
+
+
 @pytest.mark.parametrize("kind", ["FIFO", "folder", "endless device", "huge", "empty", "blank line first"])
 def test_password_files_that_are_none(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
