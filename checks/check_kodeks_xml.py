@@ -70,9 +70,23 @@ def read_live_report(server: Server, form: str, wanted: Wanted) -> Reading:
     disposition = answer.header("content-disposition")
     name = re.search(r"""filename\s*=\s*["']?([^"';]+)""", disposition, re.IGNORECASE)
     reading = read_report(answer.pieces(), name[1] if name else "", wanted)
-    if reading.age is None:
+    if reading.age is None and not reading.wrong_date:
         reading = reading._replace(age=0.0, notes=(*reading.notes[:1], "age: made for this request"))
+    elif reading.statement.state == OK and (reading.age or 0) > 1:
+        reading = reading._replace(statement=old_answer(reading.statement, reading.age or 0))
     return reading._replace(notes=(f"source: {answer.url}", *reading.notes))
+
+
+MOST_ZONES_APART = 26  # hours between the clocks of two places on earth
+
+
+def old_answer(statement: Statement, age: float) -> Statement:
+    """What a report says that should have been made just now and is older by its name, which is the server's local time."""
+    if age <= MOST_ZONES_APART:
+        told = f"made {age:.1f} hours ago by its name: check clocks and time zones"
+        return statement._replace(sentence=f"{statement.sentence}, {told}")
+    sentence = f"the server sent a report of {age:.1f} hours ago instead of a new one: check its clock, and what answers at -p"
+    return statement._replace(state=UNKNOWN, sentence=sentence)
 
 
 class KodeksKey(nagiosplugin.Resource):
@@ -153,13 +167,21 @@ class ReportAge(nagiosplugin.Context):
         if self.warning is None and self.critical is None:
             return nagiosplugin.Result(nagiosplugin.Ok, metric=metric)
         if age is None:
-            return nagiosplugin.Result(nagiosplugin.Unknown, "the age of the report is not known: its name tells no date", metric)
+            what = "a date that cannot be" if isinstance(resource, KodeksKey) and resource.reading.wrong_date else "no date"
+            sentence = f"the age of the report is not known: its name tells {what}; keep the name that the server gave it"
+            return nagiosplugin.Result(nagiosplugin.Unknown, sentence, metric)
         if age < -CLOCK_TOLERANCE:
             sentence = f"the report is dated {-age:.1f} hours in the future: check the clocks and time zones of both machines"
             return nagiosplugin.Result(nagiosplugin.Unknown, sentence, metric)
         state = runtime.judge(max(age, 0), self.warning, self.critical)
         broken = self.critical if state == nagiosplugin.Critical else self.warning
-        return nagiosplugin.Result(state, f"the report is {age:.1f} hours old, outside the range {broken}", metric)
+        if state == nagiosplugin.Ok or broken is None:
+            return nagiosplugin.Result(state, metric=metric)
+        # Rounded so far that the number still breaks the range.
+        shown = f"{age:.2f}" if broken.match(round(age, 1)) else f"{age:.1f}"
+        side = "inside" if broken.invert else "outside"
+        sentence = f"the report is {shown} hours old, {side} the range {broken}: check that its upload or export still runs"
+        return nagiosplugin.Result(state, sentence, metric)
 
     def performance(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Performance | None:
         return runtime.perfdata("age", metric.value, "", self.warning, self.critical)

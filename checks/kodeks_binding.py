@@ -38,7 +38,7 @@ class Reading(NamedTuple):
     """What a source gave: the statement that decides, and what is known about the source.
 
     `age` is hours since the report was made, None where nothing tells; `size` is bytes of XML, None for a page;
-    `notes` are lines for -v, `candidates` those for -vv.
+    `notes` are lines for -v, `candidates` those for -vv. `wrong_date`: the report's name tells a date that cannot be.
     """
 
     statement: Statement
@@ -46,6 +46,7 @@ class Reading(NamedTuple):
     size: int | None = None
     notes: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    wrong_date: bool = False
 
 
 class Unreachable(Exception):
@@ -99,8 +100,11 @@ PROTECTION_ERRORS = {
 }
 SAME_ERROR = {4107: 50, 4103: 2007, 4106: 2008, 4100: 2010, 4109: 2010, 4101: 2020, 4110: 2021}
 
-# Compiled when they are looked for: a key that works needs neither.
-PROTECTION_ERROR = r"ошибка защиты\D{0,5}([0-9]{1,6})"
+# Compiled when they are looked for: a key that works needs none of them.
+PROTECTION_ERROR = r"(?:ошибка защиты|protection error)\D{0,12}([0-9]{1,6})"
+# Shorter forms of the same, of which only a number of four digits is surely one of the protection's.
+_ERROR_NUMBER = r"(?:\bошибка|\berror)\W{0,3}(?:(?:код|code)\W{0,3})?([0-9]{4})(?![0-9])"
+_NUMBER_ALONE = r"\[?\s*(?:(?:код|code)\W{0,3})?([0-9]{1,6})\s*\]?"
 _LICENSE_MANAGER = (
     r"(?:license manager configured at|менеджер лицензий настроен на) (\[[0-9a-f:.]{2,45}\]|[\w.-]{1,253}):([0-9]{1,5})(?![0-9])"
 )
@@ -117,13 +121,24 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def advice_for(text: str) -> str:
-    """What a failing text means and what to do first, "" for a text that is not known."""
+def error_code(text: str, alone: bool = False) -> int:
+    """The documented protection error that a text names, 0 for none. `alone`: a text that is nothing but a number counts."""
     folded = text.casefold()
-    for number in re.findall(PROTECTION_ERROR, folded):
-        code = int(number)
-        if SAME_ERROR.get(code, code) in PROTECTION_ERRORS:
-            return PROTECTION_ERRORS[SAME_ERROR.get(code, code)]
+    only = re.fullmatch(_NUMBER_ALONE, folded.strip()) if alone else None
+    numbers = [*re.findall(PROTECTION_ERROR, folded), *re.findall(_ERROR_NUMBER, folded), *([only[1]] if only else [])]
+    codes = (SAME_ERROR.get(int(number), int(number)) for number in numbers)
+    return next((code for code in codes if code in PROTECTION_ERRORS), 0)
+
+
+def advice_for(text: str, number_alone: str = "") -> str:
+    """What a failing text means and what to do first, "" for a text that is not known.
+
+    `number_alone` is a text that names an error even if it is nothing but a number.
+    """
+    folded = text.casefold()
+    code = error_code(text) or error_code(number_alone, alone=True)
+    if code:
+        return PROTECTION_ERRORS[code]
     return next((advice for phrase, advice in FAILURES if phrase in folded), "")
 
 
@@ -133,9 +148,10 @@ def license_manager_in(text: str) -> str:
     return f"{match[1]}:{match[2]}" if match and 1 <= int(match[2]) <= 65535 else ""
 
 
-def failing(text: str, place: str = "") -> Statement:
-    """The statement of a text that reports a failure."""
-    advice = advice_for(text) or "an error that is not documented; look at the license page of the server"
+def failing(text: str, place: str = "", number_alone: str = "") -> Statement:
+    """The statement of a text that reports a failure; `number_alone` as in advice_for()."""
+    text = plain(text)  # the server may have escaped it twice
+    advice = advice_for(text, number_alone) or "an error that is not documented; look at the license page of the server"
     said = runtime.clean(text, 300)
     return Statement(CRITICAL, f"server reports: {said}: {advice}", said, license_manager_in(text), place)
 
@@ -152,8 +168,19 @@ def works_by(kind: str) -> str:
         return "SenseLock key works"
     if kind == "локальная":
         return "binding to the machine works, no key is used"
-    domain = re.fullmatch("домен к (.+)", kind)
+    domain = re.fullmatch(r"домен к (\S{1,253})", kind)
     return f"binding to the domain {runtime.clean(domain[1], 60)} works, no key is used" if domain else ""
+
+
+# Latin letters that look like those of the word, and words of the same meaning that no server is known to say.
+_LOOK_ALIKE = str.maketrans("apetoc", "аретос")
+_OTHER_WORKS = set_of("works working ok ок active enabled valid yes true да активен исправен работоспособен")
+
+
+def means_works(state: str) -> bool:
+    """Whether a state may mean that the key works, though it is not written as it is known."""
+    word = re.sub(r"[\W_]", "", state).casefold()
+    return word in _OTHER_WORKS or word.translate(_LOOK_ALIKE) == WORKS
 
 
 def judge_binding(text: str, place: str = "") -> Statement:
@@ -174,9 +201,9 @@ def judge_binding(text: str, place: str = "") -> Statement:
         return failing(state, place)
     if state[-1] != "]" or not inside.strip():
         return unrecognised("the state of the binding is missing or cut off", text, place)
-    if re.sub(r"[\W_]", "", inside).casefold() == WORKS:
+    if means_works(inside):
         return unrecognised("the state of the binding is not written as it is known", text, place)
-    return failing(state if "[" in inside or "]" in inside else inside, place)
+    return failing(state if "[" in inside or "]" in inside else inside, place, inside)
 
 
 def worst_of(statements: Sequence[Statement]) -> Statement:
@@ -193,21 +220,35 @@ def worst_of(statements: Sequence[Statement]) -> Statement:
 # What these hold is not shown as text, or not as text of the page.
 _HIDDEN = set_of("script style textarea title template noscript iframe noframes noembed xmp plaintext")
 _INLINE = set_of("a abbr b big code em font i label mark nobr q s samp small span strike strong sub sup tt u var wbr")
+# What stands in these, or in an element hidden by an attribute, is not said of now.
+_NOT_SHOWN = set_of("option select del s strike")
+_VOID = set_of("area base br col embed hr img input link meta param source track wbr")
 _TAG_NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
 _QUOTE_OR_END = re.compile(r"""[>"']""")
 _ENTITY = re.compile(r"&#?\w")
 
 
-def page_lines(html: str) -> Iterator[tuple[str, bool]]:
-    """The lines a browser would show: plain text, and whether anything that ends a line came after it.
+class Line(NamedTuple):
+    """A line that a browser would show. `ended`: something that ends a line came behind it; `shown`: no part is hidden."""
+
+    text: str
+    ended: bool
+    shown: bool
+
+
+def page_lines(html: str) -> Iterator[Line]:
+    """The lines of a page.
 
     Comments, scripts, attributes and the like show nothing; a comment, tag or script that is never closed hides the
     rest of the page, as in a browser.
     """
-    line, position = "", 0
+    line, shown, position = "", True, 0
+    hiding: list[str] = []  # open elements that hide or strike out what they hold
     while 0 <= position < len(html):
         start = html.find("<", position)
-        line += html[position : start if start >= 0 else len(html)]
+        text = html[position : start if start >= 0 else len(html)]
+        line += text
+        shown = shown and not (hiding and text.strip())
         if start < 0:
             break
         tag = _TAG_NAME.match(html, start)
@@ -223,9 +264,33 @@ def page_lines(html: str) -> Iterator[tuple[str, bool]]:
             end = re.compile(f"</{name}(?=[\\s/>])", re.IGNORECASE).search(html, position)
             position = _end_of_tag(html, end.end()) if end else -1
         elif name not in _INLINE and position > 0:
-            yield line, True
-            line = ""
-    yield line, False
+            yield Line(line, True, shown)
+            line, shown = "", True
+        if tag[1]:
+            _close(hiding, name)
+        elif position > 0 and name not in _VOID and len(hiding) < 1000 and (
+            name in _NOT_SHOWN or hiding or hides(html[tag.end() : position])
+        ):  # fmt: skip
+            hiding.append(name)
+    yield Line(line, False, shown)
+
+
+def hides(attributes: str) -> bool:
+    """Whether the attributes of a tag hide what it holds."""
+    folded = attributes.lower()
+    if "hidden" not in folded and "none" not in folded:
+        return False
+    bare = re.sub(r"""=\s*(?:"[^"]*"|'[^']*')""", "=", folded)
+    styles = re.findall(r"""(?<![\w-])style\s*=\s*("[^"]*"|'[^']*'|[^\s>]*)""", folded)
+    return bool(re.search(r"(?<![=\w-])hidden(?![\w-])", bare)) or any(
+        re.search(r"display\s*:\s*none|visibility\s*:\s*hidden", style) for style in styles
+    )
+
+
+def _close(opened: list[str], name: str) -> None:
+    """An end tag closes its element and all that was left open in it; one without a beginning closes nothing."""
+    if name in opened:
+        del opened[len(opened) - 1 - opened[::-1].index(name) :]
 
 
 def _behind(html: str, closing: str, position: int) -> int:
@@ -258,17 +323,19 @@ def plain(text: str) -> str:
 def parse_license_page(html: str, place: str = "") -> list[Statement]:
     """What every binding line of the license page says, none for a page without one. Text of the page, not bytes."""
     statements = []
-    for raw, ended in page_lines(html):
-        line = plain(raw)
-        before, colon, text = line.partition("ривязка:")
-        if not colon:
+    for raw in page_lines(html):
+        line = plain(raw.text)
+        found = re.search("ривязка:", line, re.IGNORECASE)
+        if not found:
             continue
-        if before not in ("П", "п"):
+        before, text = line[: found.start()], line[found.end() :]
+        statement = judge_binding(text, place)
+        if before not in ("П", "п") or not raw.shown or (statement.state == OK and found[0] != "ривязка:"):
             statements.append(unrecognised("a binding stands where none is known to stand", line, place))
-        elif not ended:
+        elif not raw.ended:
             statements.append(unrecognised("the page is cut off at its binding", line, place))
         else:
-            statements.append(judge_binding(text, place))
+            statements.append(statement)
     return statements
 
 

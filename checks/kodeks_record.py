@@ -26,6 +26,7 @@ from kodeks_binding import (
     WORKS,
     Statement,
     advice_for,
+    error_code,
     failing,
     judge_binding,
     one_line,
@@ -54,14 +55,45 @@ _SUBJECT_WORDS = set_of(
 )
 # Elements that are a thing of their own by the name they bear; the state of a <server key="SenseLock"> is the server's.
 _THING_WORDS = set_of(
-    "item param parameter property prop field entry record row section module component element node line tr p "
-    "параметр запись строка раздел модуль компонент свойство поле"
+    "item param parameter property prop field entry record row section module component element node line tr p info data group "
+    "check параметр запись строка раздел модуль компонент свойство поле сведения данные группа проверка"
 )
-# A user, a document or a driver may bear the key's name; what is said of them is not said of the key.
-_BEARERS = set_of(
-    "user users login account owner author document doc log history пользователь пользователи логин автор документ журнал"
+# A user, a document, a driver, a log or a list of what was before may bear the key's name; what is said there is not said
+# of the key now. The words count in the names of an element and of everything around it.
+_DOCUMENTS = set_of("doc docs document documents documentation документ документы документа документов документация")
+_BEARERS = _DOCUMENTS | set_of(
+    "account accounts owner owners author authors автор авторы автора login logins log logs logging eventlog syslog лог "
+    "логи логов journal event events message messages query queries help example examples template templates hosts хосты "
+    "хостов volume volumes том тома томы томов database databases база базы базу базе базой базам базах базами prev last old "
+    "former past default defaults expected archive archives backup backups старый старая старое старые"
 )
-_SOFTWARE = set_of("driver service process software program package драйвер служба сервис процесс программа")
+_BEARER_STEMS = (
+    "user", "пользовател", "логин", "журнал", "событи", "сообщени", "notification", "уведомлени", "запрос", "справк", "пример",
+    "шаблон", "памятк", "инструкци", "previous", "histor", "предыдущ", "прошл", "прежн", "истори", "ожидаем", "архив",
+)  # fmt: skip
+_SOFTWARE = set_of(
+    "driver drivers process processes процесс процессы процесса процессов daemon daemons демон демоны демонов software program "
+    "programs программа программы программу package packages installed installs"
+)
+_SOFTWARE_STEMS = ("драйвер", "servic", "служб", "сервис", "пакет", "установленн")
+# Beside its state a record may tell an error, or whether the key is there, under names of these words and of no others.
+_ERROR_WORDS = set_of(
+    "error errors err errno fault faults failure failures failed problem problems missing absent lost expired ошибка ошибки "
+    "ошибок сбой сбои сбоев неисправность неисправности отсутствует"
+)
+_CODE_WORDS = set_of("code код")
+_PRESENCE_WORDS = set_of(
+    "present found detected connected available exist exists attached plugged inserted online active valid count найден найдена "
+    "найдено найдены обнаружен обнаружена обнаружено подключен подключён подключена подключено наличие присутствует доступен "
+    "доступна доступно вставлен вставлено активен количество"
+)
+_SIDE_WORDS = set_of("is has last message description of number ключей текст описание последняя номер")
+_NO = r"(?:0x)?0+|no|n|false|none|off|null|nil|n/a|[-\u2014]+|нет|не|ложь|выкл\w*|отсутству\w+"
+_NO_ERROR = r"ok|ок|success\w*|успешно|норма"
+_NO_STATE = (  # of a text beside a good state: a number, a date, a version, a model, or yes
+    r"[\d\s.,:/+_-]+|v?\d[\w.-]*|[a-z][a-z_-]*[\divx][\w.-]*|ok|ок|true|yes|да|on|вкл\w*|enabled|active|активен|норма|исправен"
+)
+_TRIAL = r"\b(?:demo|trial|демо(?:верси\w*|нстрационн\w*)?|пробн\w+)\b"
 # Every text that says something of the key holds one of these; words_to_find() looks for their bytes. ASCII only: "K" is
 # also the lower case of the Kelvin sign, which those bytes are not.
 TELLING_WORDS = ("ривязк", "локальная", "домен")
@@ -71,9 +103,18 @@ _CAMEL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 _CLAUSE = re.compile(r"(?:^|[.;:!])\s*")
 _FAILING = (
     r"не (?:работа|найден|обнаруж|подключ|доступ|авториз|отвеча|удал)|недоступ|отсутств|отключ|запрещ|просроч|ист[её]к|"
-    r"ошибка|сбой|невозможно|not (?:found|available|connect|work|respond|detect|present)|unavailable|exceeded|expired|"
-    r"\bfail|(?<!no )\berror\b|\bmissing\b|\blost\b|\babsent\b|\bdenied\b"
+    r"ошибка|сбой|невозможно|(?:нет|без) ключ|not (?:found|available|connect|work|respond|detect|present)|unavailable|exceeded|"
+    r"expired|\bno (?:key|device|dongle)\b|\bfail|\berror\b|\bmissing\b|\blost\b|\babsent\b|\bdenied\b"
 )
+# Words of a failure that say that there is none, or what to do if there were one.
+_NO_FAILURE = (
+    r"(?:ошиб\w+|сбо\w+|\berrors?|\bfailures?|\bfaults?)\s*[:=-]?\s*(?:нет|отсутству\w+|none|no|0)(?=\s*(?:$|[.,;)\]]))|"
+    r"(?:ошиб(?:ок|ки)|сбо(?:ев|и)) не (?:найден|обнаруж)\w+|"
+    r"\b(?:нет|без|no|without) (?:ошибок|сбоев|errors?|failures?|faults?)\b|\bnothing (?:is )?(?:missing|lost|absent|denied)\b|"
+    r"\b(?:если|когда|при|if|when|in case)\b[^,.;:!]*"
+)
+_KINDS = ("локальная", "домен к ")  # of a binding, beside the key; works_by() knows which of them are good
+_NAMES_AN_ERROR = set_of("error errors code fault faults failure failures count ошибка ошибки ошибок код сбой сбои")
 
 
 def words_in(name: str) -> list[str]:
@@ -93,9 +134,22 @@ def tells_state(name: str, names: frozenset[str] = STATE_NAMES) -> bool:
     return not names.isdisjoint(found) and (STATE_NAMES | _SUBJECT_WORDS).issuperset(found)
 
 
-def mentions(names: Iterable[str], words: frozenset[str]) -> bool:
-    """Whether one of the names holds one of the words."""
-    return any(not words.isdisjoint(words_in(name)) for name in names)
+def bears(names: Iterable[str], software: bool, is_root: bool = False) -> bool:
+    """Whether a thing of these names may only bear the key's name; `software` counts too where only a name is told.
+
+    The whole report may well be called a document.
+    """
+    for word in (word for name in names for word in words_in(name)):
+        if (word in _BEARERS and not (is_root and word in _DOCUMENTS)) or word.startswith(_BEARER_STEMS):
+            return True
+        if software and (word in _SOFTWARE or word.startswith(_SOFTWARE_STEMS)):
+            return True
+    return False
+
+
+def says_failure(text: str) -> bool:
+    """Whether a text in lower case holds words of a failure that it does not take back."""
+    return bool(re.search(_FAILING, text)) and bool(re.search(_FAILING, re.sub(_NO_FAILURE, " ", text)))
 
 
 def state_in(text: str) -> int | None:
@@ -105,27 +159,36 @@ def state_in(text: str) -> int | None:
         return OK
     if not text:
         return None
-    return CRITICAL if advice_for(text) or re.search(_FAILING, text.casefold()) else UNKNOWN
+    return CRITICAL if advice_for(text) or says_failure(text.casefold()) else UNKNOWN
 
 
-def statement_in(text: str, place: str = "") -> Statement | None:
-    """What a text says of the key by itself; None for a text that says nothing of it, or only mentions it."""
+def statement_in(text: str, place: str = "", is_name: bool = False) -> Statement | None:
+    """What a text says of the key by itself; None for a text that says nothing of it, or only mentions it.
+
+    The name of a value (`is_name`) may be "SenseLock error": that says nothing, its value does.
+    """
     if not TELLING.search(text):
         return None
-    if "<" in text and "ривязка:" in text:
+    if "<" in text and "ривязка:" in text.lower():
         statements = parse_license_page(text, place)
         return worst_of(statements) if statements else None
     text = one_line(text)
     if text[1:].startswith("ривязка:"):
         return judge_binding(text.partition(":")[2], place)
+    if text.casefold().startswith("привязка:"):  # in capitals, which no server is known to write
+        statement = judge_binding(text.partition(":")[2], place)
+        return statement if statement.state != OK else unrecognised("the binding is not written as it is known", text, place)
     match = BINDING.fullmatch(text)
-    if match and (works_by(match[1]) or SENSELOCK.search(match[1])):
+    if match and (match[1].startswith(_KINDS) or SENSELOCK.search(match[1])):
         return judge_binding(text, place)
     folded = text.casefold()
     if UNREADABLE_BINDING in folded or (SENSELOCK.search(text) and re.search(PROTECTION_ERROR, folded)):
         return failing(text, place)
     for clause in _CLAUSE.finditer(text[:500]) if SENSELOCK.search(text) else ():
-        state = state_in(_behind_the_name(text[clause.end() : clause.end() + 500]))
+        said = _behind_the_name(text[clause.end() : clause.end() + 500])
+        if is_name and _NAMES_AN_ERROR.issuperset(words_in(said)):
+            continue
+        state = state_in(said)
         if state == CRITICAL:
             return failing(text, place)
         if state == OK:
@@ -143,29 +206,59 @@ def _behind_the_name(text: str) -> str:
     return text[end:].strip(" \"'«»:=,-") if named else ""
 
 
+TOO_LARGE = "the element of the SenseLock key holds too much to be read as one record"
+
 # --- The record -----------------------------------------------------------------------------------------------
 
 
 class Element:
-    """An element of the report. `start` is its first byte, -1 once it is larger than a record can be."""
+    """An element of the report. `start` is its first byte, -1 once it is larger than a record can be.
 
-    __slots__ = ("attributes", "children", "counts", "name", "number", "start", "tail", "texts")
+    `texts` are what stands before, between and behind its `children`. `labels` are fixed once it is too large. `inline`:
+    it stands in the middle of a text. `before`, `tail`: the end of the text that was read last in a large one.
+    """
+
+    __slots__ = ("attributes", "before", "children", "counts", "inline", "labels", "name", "number", "start", "tail", "texts")
 
     def __init__(self, name: str, attributes: dict[str, str], start: int = -1, number: int = 1) -> None:
         self.name, self.attributes, self.start, self.number = name, attributes, start, number
         self.texts: list[str] = []
         self.children: list[Element] = []
         self.counts: dict[str, int] = {}
-        self.tail = ""
+        self.labels: list[str] | None = None
+        self.before = self.tail = ""
+        self.inline = False
 
     def text(self) -> str:
         """Its own text on one line, without that of its children."""
         return one_line(" ".join(self.texts))
 
+    def is_mixed(self) -> bool:
+        """Whether it holds text as well as elements, which are a part of that text."""
+        return bool(self.children) and any(text and not text.isspace() for text in self.texts)
+
+    def whole_text(self) -> str:
+        """All the text in it on one line, that of the elements in it included."""
+        pieces: list[str] = []
+        waiting: list[Element | str] = [self]
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, str):
+                pieces.append(item)
+                continue
+            waiting += item.texts[len(item.children) :]
+            for number in reversed(range(len(item.children))):
+                waiting.append(item.children[number])
+                waiting += item.texts[number : number + 1]
+        return one_line(" ".join(pieces))
+
     def strings(self) -> Iterator[tuple[str, str]]:
-        """Every text that it holds itself: attributes by name, then text between the tags with "" as its name."""
+        """Every text that it holds itself: attributes by name, then its text with "" as its name."""
         yield from self.attributes.items()
-        yield from (("", text) for text in self.texts if not text.isspace() and text)
+        if self.is_mixed():
+            yield "", self.whole_text()
+        else:
+            yield from (("", text) for text in self.texts if not text.isspace() and text)
 
     def step(self) -> str:
         """Its part of a path, with its number among siblings of the same name from the second on."""
@@ -182,12 +275,55 @@ class Element:
 
 
 class Aspect(NamedTuple):
-    """One text of a named thing: what it is about ("state", "" for the thing itself), what it says and where."""
+    """One text of a named thing: what it is about ("state", "" for the thing itself), what it says and where.
+
+    `deep`: it stands too far below the thing to be its state, but a failure there is one of the thing.
+    """
 
     about: str
     text: str
     path: str
     place: str
+    deep: bool = False
+
+    def says(self) -> tuple[int | None, bool]:
+        """What it says of the thing, as state_in() does, and whether a failure is sure."""
+        text, words = one_line(self.text), words_in(self.about)
+        folded = text.casefold()
+        ours = _SUBJECT_WORDS | STATE_NAMES | _SIDE_WORDS | _CODE_WORDS | _ERROR_WORDS | _PRESENCE_WORDS
+        if words and ours.issuperset(words):
+            if not _ERROR_WORDS.isdisjoint(words) or not _CODE_WORDS.isdisjoint(words):
+                left = re.sub(_NO_FAILURE, "", folded).strip(" .,;!")
+                if not left or re.fullmatch(_NO, folded) or re.fullmatch(_NO_ERROR, folded):
+                    return None, False
+                named_error = not _ERROR_WORDS.isdisjoint(words)
+                if error_code(text, alone=True):
+                    return CRITICAL, named_error or len(text) > 3
+                if named_error:
+                    return CRITICAL, state_in(text) == CRITICAL
+            if not _PRESENCE_WORDS.isdisjoint(words) and re.fullmatch(_NO, folded):
+                return CRITICAL, False
+        return state_in(text), True
+
+    def is_trial(self) -> bool:
+        """Whether it says that the license is one for a trial, whatever the key's state is."""
+        text = one_line(self.text).casefold()
+        named = re.search(_TRIAL, " ".join(words_in(self.about))) and text and not re.fullmatch(_NO, text)
+        return not self.deep and len(text) <= 100 and bool(named or re.search(_TRIAL, text))
+
+    def is_detail(self) -> bool:
+        """Whether it is nothing but a number, a date, a version, a name, or yes: no second state beside a good one."""
+        text = one_line(self.text).casefold()
+        model = [word for word in words_in(text) if word not in _SUBJECT_WORDS] if SENSELOCK.search(text) else [text]
+        return all(re.fullmatch(_NO_STATE, word) for word in model if word)
+
+    def names_an_error(self) -> bool:
+        """Whether it is the number of an error by its name."""
+        return not (_ERROR_WORDS | _CODE_WORDS).isdisjoint(words_in(self.about))
+
+    def tells_state(self) -> bool:
+        """Whether it stands where the thing's state is expected."""
+        return not self.deep and (not self.about or tells_state(self.about))
 
 
 class Candidate(NamedTuple):
@@ -218,11 +354,26 @@ def is_row(element: Element) -> bool:
 
 def labels_of(element: Element) -> list[str]:
     """The names that an element bears in attributes or children (`<param name="SenseLock ключ"/>`), the best first."""
+    if element.labels is not None:
+        return element.labels
     if is_row(element):
         return [element.children[0].text()]
-    texts = list(element.attributes.items())
+    return _labels_among(element.attributes, element.children)
+
+
+LABEL_REACH = 512
+
+
+def early_labels(element: Element) -> list[str]:
+    """The names of an element that is too large for a record: in attributes, or in the children that it begins with."""
+    early = [child for child in element.children if child.start - element.start <= LABEL_REACH]
+    return _labels_among(element.attributes, early)
+
+
+def _labels_among(attributes: dict[str, str], children: Sequence[Element]) -> list[str]:
+    texts = list(attributes.items())
     seen: dict[str, str] = {}
-    for child in element.children:
+    for child in children:
         if not child.children:
             # Several names in a row name nothing: which state belongs to which of them would be a guess.
             seen[child.name] = "" if child.name in seen else child.text()
@@ -231,8 +382,21 @@ def labels_of(element: Element) -> list[str]:
     return [found[name] for name in LABEL_NAMES if name in found]
 
 
+def is_number(text: str) -> bool:
+    """Whether a name is only a number, of a device or of a row."""
+    return bool(re.fullmatch(r"[0-9A-Fa-f:.{}-]*[0-9][0-9A-Fa-f:.{}-]*", text))
+
+
+def is_label(name: str) -> bool:
+    """Whether a name is one for the name of something: `name`, `key_type`."""
+    return (words_in(name) or [""])[-1] in LABEL_NAMES
+
+
 def aspects_of(thing: Element, labels: Sequence[str], path: str) -> Iterator[Aspect]:
-    """What a named thing says: its attributes, its text, and those of its children that are texts or name-value pairs."""
+    """What a named thing says: its attributes, its text, and those of its children that are texts or name-value pairs.
+
+    Then, as deep ones, all that stands below those.
+    """
     for name, text in thing.strings():
         if text not in labels:
             yield Aspect(name, text, f"{path}/@{name}" if name else path, thing.place(name))
@@ -240,100 +404,176 @@ def aspects_of(thing: Element, labels: Sequence[str], path: str) -> Iterator[Asp
         value = thing.children[1]
         yield Aspect("", value.text(), path + value.step(), value.place())
         return
+    deep: list[tuple[Element, str]] = []
     for child in thing.children:
         below, label = path + child.step(), next(iter(labels_of(child)), "")
         if not child.children and not child.attributes and child.text() not in labels:
             yield Aspect(child.name, child.text(), below, child.place())
             continue
+        its = "" if _THING_WORDS.issuperset(words_in(child.name)) else child.name + " "
         for name, text in child.strings():
             if text != label and text not in labels:
-                about = label if label and tells_state(name or child.name) else name or child.name
+                about = label if label and tells_state(name or child.name) else its + name if name else child.name
                 yield Aspect(about, text, f"{below}/@{name}" if name else below, child.place(name))
         for value in child.children:
             if label and not value.children and tells_state(value.name):
                 yield Aspect(label, value.text(), below + value.step(), value.place())
+            elif not label or value.text() != label:
+                deep.append((value, below + value.step()))
+    while deep:
+        element, below = deep.pop()
+        label = next(iter(labels_of(element)), "")
+        for name, text in element.strings():
+            if text != label:
+                about = label if label and tells_state(name or element.name) else name or element.name
+                yield Aspect(about, text, f"{below}/@{name}" if name else below, element.place(name), True)
+        deep += ((child, below + child.step()) for child in element.children)
 
 
-def record_of(element: Element, path: str, above: Sequence[str]) -> Candidate | None:
-    """The record of the key, if the element is named after it and tells a state. `above` are the names of its parent."""
+def records_of(element: Element, path: str, borne: bool, around: Iterable[str]) -> Iterator[Candidate]:
+    """The record of the key, if the element is named after it and tells a state, and what contradicts it.
+
+    `around` are the names of the element's parent; `borne`: what stands here may only bear the key's name.
+    """
     labels = labels_of(element)
-    aspects = list(aspects_of(element, labels, path))
     by_tag = names_the_key(element.name)
     if by_tag or any(map(names_the_key, labels)):
         # "SenseLock" as one of several names, or as a detail of another thing, does not make a state that of the key.
         thing = by_tag or (_THING_WORDS | _SUBJECT_WORDS).issuperset(words_in(element.name))
-        sure = thing and all(_SUBJECT_WORDS.issuperset(words_in(label)) for label in labels)
-        return _record_from(aspects, sure and not mentions((*labels, *above), _BEARERS | _SOFTWARE), element.start)
-    kind = next((text for text in map(one_line, (*labels, *(aspect.text for aspect in aspects))) if works_by(text)), "")
-    if kind and mentions((element.name, *labels, *above), _BINDING_WORDS):
-        return _binding_from(kind, aspects, element.start)
-    named = [Aspect("", text, f"{path}/@{name}", element.place(name))
-             for name, text in element.attributes.items() if names_the_key(name)]  # fmt: skip
-    return _record_from(named, not mentions((element.name, *above), _BEARERS | _SOFTWARE), element.start)
+        sure = thing and all(_SUBJECT_WORDS.issuperset(words_in(label)) or is_number(label) for label in labels)
+        sure = sure and not borne and not bears(labels, True)
+        if element.labels is not None:  # what fails in it may stand anywhere
+            statement = unrecognised(TOO_LARGE, labels[0] if labels else element.name, element.place())
+            yield Candidate(statement, sure, element.start, path)
+        yield from _from_aspects(list(aspects_of(element, labels, path)), sure, element, "")
+        return
+    if mentions_binding((element.name, *labels, *around)):
+        aspects = list(aspects_of(element, labels, path))
+        kind = next((text for text in map(one_line, (*labels, *(item.text for item in aspects))) if works_by(text)), "")
+        if kind:
+            aspects = [item for item in aspects if one_line(item.text) != kind]
+            yield from _from_aspects(aspects, not borne and not bears((element.name, *labels), True), element, kind)
+            return
+    # What an attribute, or a value with a name, says under the key's own name: senselock="...", "SenseLock error".
+    named = [Aspect("" if names_the_key(name) else name, text, f"{path}/@{name}", element.place(name))
+             for name, text in element.attributes.items() if speaks_of_the_key(name)]  # fmt: skip
+    label = next(iter(labels), "")
+    if speaks_of_the_key(label):
+        named += (item._replace(about=label) for item in aspects_of(element, labels, path) if item.tells_state())
+    elif speaks_of_the_key(element.name):
+        named += (item._replace(about=element.name) for item in aspects_of(element, labels, path) if item.tells_state())
+    yield from _from_aspects(named, not borne and not bears((element.name,), True), element, "")
 
 
-def _record_from(aspects: Sequence[Aspect], sure: bool, position: int) -> Candidate | None:
-    """The state that a thing's aspects tell: a failure anywhere first, then what stands where a state is expected."""
-    judged = [(state_in(aspect.text), aspect) for aspect in aspects]
-    telling = [(state, aspect) for state, aspect in judged if not aspect.about or tells_state(aspect.about)]
-    bad = [aspect for state, aspect in judged if state == CRITICAL]
-    good = [aspect for state, aspect in telling if state == OK]
-    # Beside a good state a version or a number is no second state; what is called a state is one.
-    odd = [aspect for state, aspect in telling if state not in (OK, CRITICAL) and (
-        not good or tells_state(aspect.about, _STRICT_STATE_NAMES))]  # fmt: skip
-    guesses = [aspect for state, aspect in judged if state == OK]
+def mentions_binding(names: Iterable[str]) -> bool:
+    """Whether one of the names holds a word for a binding."""
+    return any(not _BINDING_WORDS.isdisjoint(words_in(name)) for name in names)
+
+
+def speaks_of_the_key(name: str) -> bool:
+    """Whether a name is that of the key, or of an error or the presence of the key: `senselock_error`."""
+    return (
+        len(name) <= 100 and bool(SENSELOCK.search(name))
+        and (_SUBJECT_WORDS | _SIDE_WORDS | _CODE_WORDS | _ERROR_WORDS | _PRESENCE_WORDS).issuperset(words_in(name))
+    )  # fmt: skip
+
+
+def _from_aspects(aspects: Sequence[Aspect], sure: bool, element: Element, kind: str) -> Iterator[Candidate]:
+    """The state that a thing's aspects tell: a failure anywhere first, then what stands where a state is expected.
+
+    A failure that is not surely one of the thing is a candidate of its own, and contradicts a good state. `kind` is the
+    kind of a binding whose kind and state stand in two places: `<Binding><subject>локальная</subject><state>...`.
+    """
+    bad: list[Aspect] = []
+    doubts: list[Aspect] = []
+    good, odd, guesses, trial = [], [], [], []
+    for aspect in aspects:
+        state, certain = aspect.says()
+        certain = certain and not aspect.deep
+        telling = aspect.tells_state()
+        if state == UNKNOWN and kind and telling and tells_state(aspect.about, _STRICT_STATE_NAMES):
+            state = judge_binding(f"{kind} - {bracketed(aspect.text)}").state
+        if state == CRITICAL:
+            (bad if certain else doubts).append(aspect)
+        elif state == OK:
+            guesses.append(aspect)
+            if telling:
+                good.append(aspect)
+        elif aspect.is_trial():
+            trial.append(aspect)
+        elif telling:
+            odd.append(aspect)
+    if good:
+        # Beside a good state a version or a number is no second state; what is called a state is one.
+        odd = [item for item in odd if tells_state(item.about, _STRICT_STATE_NAMES) or not item.is_detail()]
+        odd += trial
+    for found in doubts[:1]:
+        said = found.text if state_in(found.text) == CRITICAL or not found.about else f"{found.about}: {found.text}"
+        yield Candidate(failing(said, found.place, found.text), False, element.start, found.path)
     if not bad + odd + guesses:
-        return None
+        return
     found = (bad or odd or good or guesses)[0]
     if bad:
-        statement = failing(found.text, found.place)
+        statement = failing(found.text, found.place, found.text if found.names_an_error() else "")
     elif odd:
         what = f"the state of the SenseLock record is {'not known' if found.text.strip() else 'empty'}"
         statement = unrecognised(what, found.text, found.place)
+    elif element.labels is not None:
+        statement = unrecognised(TOO_LARGE, found.text, found.place)
+    elif kind:
+        statement = judge_binding(f"{kind} - {bracketed(found.text)}", found.place)
     else:
         statement = Statement(OK, works_by("SenseLock ключ"), WORKS, "", found.place)
-    return Candidate(statement, sure and bool(bad or odd or good), position, found.path)
+    yield Candidate(statement, sure and bool(bad or odd or good), element.start, found.path)
 
 
-def _binding_from(kind: str, aspects: Sequence[Aspect], position: int) -> Candidate | None:
-    """A binding whose kind and state stand in two places: `<Binding><subject>локальная</subject><state>...`."""
-    state = next((item for item in aspects if tells_state(item.about)), None)
-    if not state:
-        return None
-    text = one_line(state.text)
-    statement = judge_binding(f"{kind} - {text if text.startswith('[') else f'[{text}]'}", state.place)
-    return Candidate(statement, True, position, state.path)
+def bracketed(text: str) -> str:
+    """A state in brackets, as the license page shows it."""
+    text = one_line(text)
+    return text if text.startswith("[") else f"[{text}]"
 
 
 def is_telling(tree: Element) -> bool:
     """Whether any text in a part of the report can be about the key; most parts hold none that can."""
     waiting = [tree]
     for element in waiting:
-        if any(map(TELLING.search, (element.name, *element.attributes, *element.attributes.values(), *element.texts))):
+        texts = (element.name, *element.attributes, *element.attributes.values(), *element.texts, *(element.labels or ()))
+        if any(map(TELLING.search, texts)):
             return True
         waiting += element.children
     return False
 
 
-def candidates_in(tree: Element, prefix: str) -> Iterator[Candidate]:
-    """Everything in a small part of the report that is about the key, or may be. `prefix` is the path to the tree."""
-    waiting: list[tuple[Element, str, Sequence[str]]] = [(tree, prefix + tree.step(), ())]
+def bearing_of(element: Element, is_root: bool) -> int:
+    """What stands in an element may only bear the key's name: 2 always, 1 where no binding is told in full, 0 not."""
+    names = (element.name, *labels_of(element))
+    return 2 if bears(names, False, is_root) else 1 if bears(names, True, is_root) else 0
+
+
+def candidates_in(tree: Element, around: Sequence[Element]) -> Iterator[Candidate]:
+    """Everything in a part of the report that is about the key, or may be. `around` leads to it from the root."""
+    bearing = max((bearing_of(element, not number) for number, element in enumerate(around)), default=0)
+    parent = around[-1] if around else None
+    waiting = [(tree, path_of((*around, tree)), bearing, parent, tree.inline)]
     while waiting:
-        element, path, above = waiting.pop()
+        element, path, bearing, parent, inline = waiting.pop()
         nothing = True
+        labels = labels_of(element)
         for name, text in element.strings():
-            statement = statement_in(text, element.place(name))
+            statement = statement_in(text, element.place(name), is_label(name or element.name))
             if statement:
                 nothing = False
-                sure = not mentions((element.name, name, *above), _BEARERS)
-                yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
-        record = record_of(element, path, above)
-        if record:
+                names = (element.name, name, *(item for item in labels if item != text))
+                borne = bearing > 1 or inline or bears(names, False, not parent)
+                yield Candidate(statement, not borne, element.start, f"{path}/@{name}" if name else path)
+        around_it = (parent.name, *labels_of(parent)) if parent else ()
+        for record in records_of(element, path, bearing > 0 or inline, around_it):
+            nothing = False
             yield record
-        elif nothing and element.mentions_the_key():
+        if nothing and element.mentions_the_key():
             yield mention(element, path)
-        names = (element.name, *labels_of(element))
-        waiting += [(child, path + child.step(), names) for child in reversed(element.children)]
+        bearing, inline = max(bearing, bearing_of(element, not parent)), inline or element.is_mixed()
+        waiting += [(child, path + child.step(), bearing, element, inline) for child in reversed(element.children)]
 
 
 def mention(element: Element, path: str) -> Candidate:
@@ -343,6 +583,9 @@ def mention(element: Element, path: str) -> Candidate:
 
 
 # --- All of them together -------------------------------------------------------------------------------------
+
+
+MAX_LISTED = 40
 
 
 class Findings:
@@ -356,8 +599,13 @@ class Findings:
     def add(self, candidate: Candidate) -> None:
         """Take one more candidate into account."""
         self.count += 1
-        if len(self.listed) < 40:
+        if len(self.listed) < MAX_LISTED:
             self.listed.append(candidate)
+        elif candidate.sure:
+            # A record is what is looked for: it takes the place of the last mention.
+            last = next((number for number in reversed(range(MAX_LISTED)) if not self.listed[number].sure), None)
+            if last is not None:
+                self.listed[last] = candidate
         weight = candidate.statement.state, candidate.sure
         if weight not in self._first or candidate.position < self._first[weight].position:
             self._first[weight] = candidate
@@ -388,9 +636,9 @@ class Findings:
         return Statement(CRITICAL, f"{sentence}; {CHECK_KEY}", "")
 
     def lines(self) -> tuple[str, ...]:
-        """The candidates for -vv, in the order of the report."""
+        """The candidates for -vv: records before mentions, each in the order of the report."""
         names = {OK: "works", CRITICAL: "fails", UNKNOWN: "not known"}
-        shown = sorted(self.listed, key=lambda candidate: candidate.position)
+        shown = sorted(self.listed, key=lambda candidate: (not candidate.sure, candidate.position))
         more = (f"and {self.count - len(shown)} more",) if self.count > len(shown) else ()
         return (*(f"{'record' if item.sure else 'mention'} {item.path}: {names[item.statement.state]}: {item.statement.text}"
                   for item in shown), *more)  # fmt: skip

@@ -15,8 +15,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import plugin_runtime as runtime
-from kodeks_binding import CRITICAL, UNKNOWN, WORKS, Reading, Statement, unrecognised
+from kodeks_binding import CHECK_KEY, CRITICAL, UNKNOWN, WORKS, Reading, Statement, unrecognised
 from kodeks_record import (
+    LABEL_REACH,
     SENSELOCK,
     TELLING_WORDS,
     Candidate,
@@ -24,6 +25,7 @@ from kodeks_record import (
     Findings,
     Pin,
     candidates_in,
+    early_labels,
     is_telling,
     judge_pinned,
     path_of,
@@ -39,26 +41,156 @@ if TYPE_CHECKING:
 # one of the words that a record must contain.
 # A record is REACH bytes at most, and handlers are on at least a block (longer than REACH) before and after each such
 # word; so what is found depends neither on the place of the block borders nor on where handlers were off.
+# What a record stands in counts, however large it is. So where handlers are off the depth is counted in the bytes, and
+# of an element that stays open over the whole next block the beginning is read: its tag and its first children name it.
 
 BLOCK = 1 << 14
 REACH = 1 << 13
+LEAST = 1000  # bytes; a report is thousands of times as large
+INLINE = 16  # characters before and behind an element in a large one that tell whether it stands in the middle of a text
 MAX_TAG = 1 << 20
 MAX_GROWTH = 60_000
 MAX_DEPTH = 5_000
+MAX_STAYING = 8  # elements that begin in one block and stay open; more are for the handlers
 CUT_OFF = frozenset((3, 5, 6, 20))  # expat: no element found, unclosed token, partial character, unclosed CDATA section
 _DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]{1,200}\?>")
 _DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{1,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 TOO_DEEP = "the report is nested too deep or has too many different names to be one"
 
 
+_WHOLE_TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
+_MARKS = bytes(byte for byte in range(256) if byte not in b"<>!?#")
+_STARTS = bytes(byte for byte in range(256) if byte not in b"<\x01\x02")
+
+
+def whole_tags(data: bytes) -> tuple[bytes, bytes]:
+    """A part of a report up to the tag that it cuts, and the rest."""
+    last = data.rfind(b"<")
+    return (data, b"") if last < 0 or _WHOLE_TAG.match(data, last) else (data[:last], data[last:])
+
+
+def nesting(tags: bytes) -> tuple[int, int] | None:
+    """How many elements that were open before end in a part of a report, and how many that begin in it stay open.
+
+    The part holds neither a cut tag nor a comment, a section or a stray ">". None where this cannot be told.
+    """
+    rest = tags.replace(b"</", b"\1").replace(b"/>", b"\2").translate(None, _STARTS)
+    for _ in range(100):
+        shorter = rest.replace(b"<\2", b"").replace(b"<\1", b"")
+        if len(shorter) == len(rest):
+            break
+        rest = shorter
+    ended, open_still = rest.count(b"\1"), rest.count(b"<")
+    return (ended, open_still) if rest == b"\1" * ended + b"<" * open_still else None
+
+
+def ends_soon(tags: bytes, count: int) -> bool:
+    """Whether so many elements that were open before end in a part of a report. Most do so in its first lines."""
+    depth = 0
+    for mark in tags[:1024].replace(b"</", b"\1").replace(b"/>", b"\2").translate(None, _STARTS):
+        depth += 1 if mark == 60 else -1
+        if depth == -count:
+            return True
+    ended = nesting(tags)
+    return ended is not None and ended[0] >= count
+
+
+class Part:
+    """The tags of one block. `deeper`: how much deeper the report is nested behind them.
+
+    `is_plain`: they show it by themselves. A stray ">", a comment, a section or a reference is for expat alone.
+    """
+
+    __slots__ = ("cut_tag", "deeper", "is_plain", "tags")
+
+    def __init__(self, block: bytes, cut_tag: bytes) -> None:
+        self.tags, self.cut_tag = whole_tags(cut_tag + block)
+        marks = self.tags.translate(None, _MARKS)
+        beginnings = len(marks) // 2
+        self.is_plain = len(self.cut_tag) < REACH // 2
+        if not self.is_plain:
+            self.cut_tag = b"<"  # its length is for expat to judge
+        if marks != b"<>" * beginnings:
+            marks = marks.translate(None, b"!?#")
+            beginnings = len(marks) // 2
+            hidden = any(mark in self.tags for mark in (b"<!", b"<?", b"&#"))
+            self.is_plain = self.is_plain and not hidden and marks == b"<>" * beginnings
+        self.deeper = beginnings - 2 * self.tags.count(b"</") - self.tags.count(b"/>")
+
+
+def open_tags(tags: bytes, count: int) -> list[int] | None:
+    """Where the outermost elements stand that begin in a part of a report and stay open behind it; None if it is broken."""
+    opened: list[int] = []
+    start = 0
+    while start < len(tags):
+        end = tags.find(b"<", start + 1024)
+        end = end if end >= 0 else len(tags)
+        counted = nesting(tags[start:end])
+        if not counted:
+            return None
+        del opened[max(0, len(opened) - counted[0]) :]
+        opened += [start] * counted[1]
+        start = end
+    places: list[int] = []
+    for start in sorted(set(opened[:count])):
+        end = tags.find(b"<", start + 1024)
+        inside: list[int] = []
+        for tag in re.finditer(rb"<[^>]*>", tags[start : end if end >= 0 else len(tags)]):
+            if tag[0].startswith(b"</"):
+                inside = inside[:-1]
+            elif not tag[0].endswith(b"/>"):
+                inside.append(start + tag.start())
+        places += inside[: opened[:count].count(start)]
+    return places
+
+
+def beginning_of(data: bytes, encoding: str) -> Element | None:
+    """The element that these bytes of a report begin with: its tag, and its labels, which stand in its first children."""
+    import pyexpat
+
+    parser = pyexpat.ParserCreate(encoding)
+    opened: list[Element] = []
+
+    def started(name: str, attributes: dict[str, str]) -> None:
+        opened.append(Element(name, attributes, parser.CurrentByteIndex))
+
+    def spoke(text: str) -> None:
+        if len(opened) == 2:
+            opened[1].texts.append(text)
+
+    def ended(name: str) -> None:
+        if len(opened) > 1:
+            child = opened.pop()
+            if len(opened) < 3 and parser.CurrentByteIndex <= REACH:
+                opened[-1].children.append(child)
+
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = started, ended, spoke
+    try:
+        for start in range(0, REACH * 2, 1024):
+            parser.Parse(data[start : start + 1024], False)
+            last = (opened[1:2] or opened[0].children[-1:] or opened)[0]
+            if parser.CurrentByteIndex > REACH or last.start > LABEL_REACH:
+                break
+    except (pyexpat.ExpatError, IndexError):
+        return None
+    element = Element(opened[0].name, opened[0].attributes)
+    element.labels = early_labels(opened[0])
+    return element
+
+
+def encoding_of(beginning: bytes) -> str:
+    """The encoding in which a report says that it is written."""
+    declared = _DECLARED.match(beginning)
+    return declared[1].decode("ascii") if declared else "utf-8"
+
+
 def words_to_find(beginning: bytes) -> tuple[bytes, ...]:
     """The bytes of which a block must hold one to be looked at, in the report's encoding; () = look at every block.
 
-    Every text that a record is told by contains SenseLock (looked for apart, in any case) or one of these words. A
-    character reference, a comment or a section in between may hide a word; so they count as words.
+    Every text that a record is told by contains SenseLock (looked for apart, in any case) or one of these words. Where a
+    character reference, a comment or a section in between may hide a word, Part.is_plain tells it.
     """
-    declared = _DECLARED.match(beginning)
-    encoding = declared[1].decode("ascii") if declared else "utf-8"
+    encoding = encoding_of(beginning)
     try:
         ordinary = bytes(range(1, 128)).decode(encoding) == "".join(map(chr, range(1, 128)))
         words = tuple(word.encode(encoding) for word in TELLING_WORDS)
@@ -66,7 +198,7 @@ def words_to_find(beginning: bytes) -> tuple[bytes, ...]:
         return ()  # ASCII and the like may say them by character references only; and expat tells what it cannot read
     if not ordinary or beginning[:1] in (b"\xff", b"\xfe", b"\0") or beginning[1:2] == b"\0":
         return ()
-    return (*words, b"&#", b"<!", b"<?")
+    return words
 
 
 class ReportParser:
@@ -81,42 +213,93 @@ class ReportParser:
         self.findings = Findings()
         self.size, self.root = 0, ""
         self.pinned: str | None = None
+        self.said = ""  # the first words of the report
+        self.pinned_elements = self.pinned_text = False  # whether the pinned record holds elements, and text beside them
         self._pin, self._matched = pin, 0
         self._pinned_element: Element | None = None
         self._exact, self._near = exact or pin is not None, False
         self._stack = [Element("", {})]
+        self._passed = 0  # elements that are open and began where no handler was on
+        self._waiting: list[Candidate] = []  # found in a large element: the text that follows decides
+        self._in_section = False
+        self._encoding = "utf-8"
         self._expat = pyexpat
         self._parser = pyexpat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.SkippedEntityHandler = self._skipped
+        self._parser.StartCdataSectionHandler = self._section_starts
+        self._parser.EndCdataSectionHandler = self._section_ends
 
     def read(self, blocks: Iterable[bytes]) -> None:
         """Read the whole report. One that is cut off, broken, or no report at all is a Problem."""
         words: tuple[bytes, ...] | None = None
         held, tail = b"", b""
-        before = (False, False)  # whether the two blocks before the held one hold a word
+        part = Part(b"", b"")
+        before = (False, False)  # whether the two blocks before the held one are to be looked at
         held_hit = pending = False
         allocated = sys.getallocatedblocks()
         first = True  # handlers are on for the first block, to see the root
         for block in itertools.chain(blocks, (b"",)):
-            searched = tail + block
+            searched = new = tail + block
             if words is None:
                 words, declaration = words_to_find(block), _DECLARATION.match(block)
-                searched = block[declaration.end() :] if declaration else block
-            hit = self._holds_a_word(searched, words)
-            tail = block[-32:]
+                self._encoding = encoding_of(block)
+                searched = new = block[declaration.end() :] if declaration else block
+            else:
+                new = block
+            following = Part(new, part.cut_tag)
+            hit = not following.is_plain or self._holds_a_word(searched, words)
             if held:
-                self._attach(first or any(before) or held_hit or hit or (pending and self._near))
+                held_hit = held_hit or self._in_section or pending
+                if not (self._exact or first or any(before) or held_hit or hit):
+                    held_hit = self._pass_over(part, following if block else None)
+                self._attach(first or any(before) or held_hit or hit or (self._exact and not self._pin))
                 pending, first = self._feed(held), False
                 if sys.getallocatedblocks() - allocated > MAX_GROWTH:
                     raise runtime.Problem(TOO_DEEP)
-            before, held, held_hit = (before[1], held_hit), block, hit
+            before, held, held_hit, part, tail = (before[1], held_hit), block, hit, following, block[-32:]
         self._feed(b"", True)
+        self._release(False)
 
     def _holds_a_word(self, block: bytes, words: tuple[bytes, ...]) -> bool:
+        if not words or b"senselock" in block.lower() or b"&#" in block[:33]:
+            return True
         # One byte is found ten times faster than two, and the last one of most words is rare: this halves the search.
-        return not words or b"senselock" in block.lower() or any(word[-1:] in block and word in block for word in words)
+        return any(word in block for word in words if word[-1:] in block)
+
+    def _pass_over(self, part: Part, following: Part | None) -> bool:
+        """Keep count of what is open behind a block without handlers; True, and no change, if it needs them after all."""
+        known, passed = self._open_behind(part)
+        staying: list[Element] = []
+        if known >= 0 and following and passed and not ends_soon(following.tags, passed):
+            ended = nesting(following.tags)
+            places = open_tags(part.tags, passed - ended[0]) if ended and passed - ended[0] <= MAX_STAYING else None
+            for place in places or ():
+                element = beginning_of(part.tags[place:] + following.tags, self._encoding)
+                staying += [element] if element else []
+            if not ended or len(staying) != passed - ended[0]:
+                return True
+        if known < 0:
+            return True
+        self._stack[known + 1 :] = staying
+        self._passed = passed - len(staying)
+        return False
+
+    def _open_behind(self, part: Part) -> tuple[int, int]:
+        """How many of the elements that are known, and how many others, are open behind a part; (-1, 0) = not told."""
+        known, passed = len(self._stack) - 1, self._passed
+        if passed + part.deeper >= 0 and known < 10:
+            for element in self._stack[2:]:
+                if f"</{element.name}".encode(self._encoding, "ignore") in part.tags:
+                    break
+            else:
+                return known, passed + part.deeper
+        counted = nesting(part.tags)
+        if not counted:
+            return -1, 0
+        ended = max(0, counted[0] - passed)
+        return max(0, known - ended), max(0, passed - counted[0]) + counted[1]
 
     def _feed(self, block: bytes, last: bool = False) -> bool:
         """Give expat a block; True when it waits for the rest of a tag that is already longer than a record reaches."""
@@ -142,10 +325,16 @@ class ReportParser:
     def _attach(self, near: bool) -> None:
         """Switch the handlers for the next block."""
         if self._near and not near:
+            self._release(False)
             for depth in range(1, len(self._stack)):
                 self._outgrow(self._stack[depth], self._stack[1:depth])
-            if not self._exact:
-                del self._stack[1:]
+                self._release(False)
+                self._stack[depth].before = ""
+        if near and self._passed:
+            if self._passed > MAX_DEPTH:
+                raise runtime.Problem(TOO_DEEP)
+            self._stack += [Element("", {}) for _ in range(self._passed)]
+            self._passed = 0
         self._near = near
         watching = near or self._exact
         self._parser.StartElementHandler = self._start if watching else None
@@ -161,14 +350,27 @@ class ReportParser:
     def _skipped(self, name: str, is_parameter: bool) -> None:
         raise runtime.Problem(f"the report refers to an entity that it does not hold ({runtime.clean(name, 40)}): not read")
 
+    def _section_starts(self) -> None:
+        self._in_section = True
+
+    def _section_ends(self) -> None:
+        self._in_section = False
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._waiting:
+            self._release(False)
         parent = self._stack[-1]
-        parent.tail = ""
+        if self._pinned_element:
+            self._pin_text(" ")
+            self.pinned_elements = True
         number = 1
         if self._exact:
             number = parent.counts[name] = parent.counts.get(name, 0) + 1
         self.root = self.root or name
         element = Element(name, attributes, self._parser.CurrentByteIndex if self._near else -1, number)
+        before = parent.before if parent.start < 0 else "".join(parent.texts[-1:])[-INLINE:]
+        element.inline = bool(before.strip())
+        parent.tail = parent.before = ""
         if self._pin and self._matched == len(self._stack) - 1 < len(self._pin.steps):
             self._match(element)
         self._stack.append(element)
@@ -177,11 +379,17 @@ class ReportParser:
 
     def _text(self, text: str) -> None:
         element = self._stack[-1]
-        if element is self._pinned_element and len(self.pinned or "") <= REACH:
-            self.pinned = (self.pinned or "") + text
+        if self.size <= BLOCK and len(self.said) < REACH:
+            self.said += text + " "
+        if self._pinned_element:
+            self._pin_text(text)
+            self.pinned_text = self.pinned_text or (element is self._pinned_element and not text.isspace())
         if element.start >= 0 and self._parser.CurrentByteIndex - element.start > REACH:
             self._outgrow(element, self._stack[1:-1])
+        if self._waiting and not text.isspace():
+            self._release(True)
         if element.start < 0:
+            element.before = (element.before + text)[-INLINE:]
             text = element.tail + text
             element.tail = text[-16:]
             if SENSELOCK.search(text):
@@ -193,28 +401,35 @@ class ReportParser:
             element.texts.append(text)
 
     def _end(self, name: str) -> None:
-        if len(self._stack) == 1:  # it started before the handlers were attached
-            self._stack[0].tail = ""
+        if len(self._stack) == 1:  # cannot be, unless nesting() was misled
             return
+        if self._waiting:
+            self._release(False)
         element = self._stack.pop()
         parent = self._stack[-1]
-        parent.tail = ""
+        parent.tail = parent.before = ""
         self._matched = min(self._matched, len(self._stack) - 1)
         if element is self._pinned_element:
             self._pinned_element = None
-        elif parent is self._pinned_element:
-            self.pinned = (self.pinned or "") + " "
-        if element.start < 0:
-            return
+        elif self._pinned_element:
+            self._pin_text(" ")
         here = self._parser.CurrentByteIndex
-        if here - element.start > REACH:
+        if element.start < 0 or here - element.start > REACH:
             self._outgrow(element, self._stack[1:])
+            self._release(False)
+            self._outgrow(parent, self._stack[1:-1])
+            self._release(False)
+            parent.tail = parent.before = ""
         elif parent.start >= 0 and here - parent.start <= REACH:
+            if not parent.texts:
+                parent.texts.append("")
             parent.children.append(element)
             parent.texts.append("")
         else:
             self._outgrow(parent, self._stack[1:-1])
-            self._judge(element, self._stack[1:])
+            self._release(False)
+            self._waiting += self._candidates(element, self._stack[1:])
+            parent.tail = parent.before = ""
 
     # What the handlers find
 
@@ -230,25 +445,41 @@ class ReportParser:
                 self.pinned, self._pinned_element = "", element
                 self._parser.CharacterDataHandler = self._text
 
-    def _judge(self, tree: Element, above: Sequence[Element]) -> None:
-        """Look for the key in a part of the report that has ended; `above` leads to it from the root."""
-        if is_telling(tree):
-            for candidate in candidates_in(tree, path_of(above)):
-                self.findings.add(candidate)
+    def _pin_text(self, text: str) -> None:
+        # Any number of elements may stand in it: between two of them one blank is enough.
+        if len(self.pinned or "") <= REACH and not (text == " " and (self.pinned or "").endswith(" ")):
+            self.pinned = (self.pinned or "") + text
 
-    def _outgrow(self, element: Element, above: Sequence[Element]) -> None:
+    def _candidates(self, tree: Element, around: Sequence[Element]) -> Iterable[Candidate]:
+        """What a part of the report that has ended says of the key; `around` leads to it from the root."""
+        return candidates_in(tree, around) if is_telling(tree) else ()
+
+    def _release(self, in_a_text: bool) -> None:
+        """Take what waits for the text behind it: a state in the middle of a text is not surely one."""
+        for candidate in self._waiting:
+            self.findings.add(candidate._replace(sure=candidate.sure and not in_a_text))
+        self._waiting.clear()
+
+    def _outgrow(self, element: Element, around: Sequence[Element]) -> None:
         """An element has become larger than a record: its attributes and its children stand alone from now on."""
         if element.start < 0:
             return
+        element.labels = early_labels(element)
         alone = Element(element.name, element.attributes, element.start, element.number)
+        alone.labels, alone.inline = element.labels, element.inline
         children, texts = element.children, element.texts
         element.start, element.children, element.texts = -1, [], []
         element.tail = texts[-1][-16:] if texts else ""
-        self._judge(alone, above)
-        for child in children:
-            self._judge(child, [*above, element])
+        element.before = texts[-1][-INLINE:] if texts else ""
+        for candidate in self._candidates(alone, around):
+            self.findings.add(candidate)
+        for child, behind in zip(children, texts[1:]):
+            self._release(False)
+            self._waiting += self._candidates(child, [*around, element])
+            if behind and not behind.isspace():
+                self._release(True)
         for text in texts:
-            self._mention(text, [*above, element])
+            self._mention(text, [*around, element])
 
     def _mention(self, text: str, where: Sequence[Element]) -> None:
         """The key may be named in the text of an element that is larger than a record."""
@@ -286,8 +517,8 @@ def form_of(beginning: bytes) -> str:
     """What a file is by its first bytes: "zip", "xml", or "" with any other."""
     if beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
-    start = beginning.lstrip(b"\xef\xbb\xbf \t\r\n\xff\xfe\0")[:9].lower()
-    return "xml" if start[:1] == b"<" and start[:5] != b"<html" and start != b"<!doctype" else ""
+    start = beginning.lstrip(b"\xef\xbb\xbf \t\r\n\xff\xfe\0")[:100].lower()
+    return "xml" if start[:1] == b"<" and not re.match(rb"<html|<!doctype\s+html", start) else ""
 
 
 def not_a_report(beginning: bytes, name: str) -> runtime.Problem:
@@ -298,10 +529,22 @@ def not_a_report(beginning: bytes, name: str) -> runtime.Problem:
     return runtime.Problem(f"{name} is {what if beginning else 'empty'}, no sysinfo report")
 
 
+IMPOSSIBLE = -1.0
+
+
 def made_at(name: str) -> float | None:
-    """When a report was made by its name, `report_<reg>_YYYYMMDD_HHMM`, in the server's local time. None = not told."""
-    found = re.search(r"report_(?:.{1,100}?_)?([0-9]{4})([0-9]{2})([0-9]{2})_([0-9]{2})([0-9]{2})(?![0-9])", base_name(name))
-    return local_time([int(number) for number in found.groups()]) if found else None
+    """When a report was made by its name, `report_<reg>_YYYYMMDD_HHMM`, in the server's local time. None = not told.
+
+    IMPOSSIBLE is a date that no calendar has: the name is not what it seems, and the file's time is none instead.
+    """
+    told = r"report[_-](?:.{1,100}?[_-])?([0-9]{4})([0-9]{2})([0-9]{2})[_-]([0-9]{4,})"
+    found = re.search(told, base_name(name), re.IGNORECASE)
+    if not found:
+        return None
+    if len(found[4]) not in (4, 6):
+        return IMPOSSIBLE
+    made = local_time([int(number) for number in (*found.groups()[:3], found[4][:2], found[4][2:4])])
+    return IMPOSSIBLE if made is None else made
 
 
 def base_name(path: str) -> str:
@@ -404,14 +647,32 @@ def read_report(
     runtime.doing(f"reading {shown}")
     parser = ReportParser(wanted.pin, wanted.exact)
     parser.read(blocks)
-    if parser.root.lower() == "html":
-        raise not_a_report(b"<", shown)
-    told = next((told for told in map(made_at, names) if told is not None), None)
-    source = "told by its name" if told is not None else "told by the time of its file" if made is not None else "not known"
-    made = made if told is None else told
+    refuse_other_xml(parser, shown)
+    told = [told for told in map(made_at, names) if told is not None]
+    source = "told by its name" if told else "told by the time of its file" if made is not None else "not known"
+    made = min(told, default=made)  # of two dates the older one, and IMPOSSIBLE before any
+    wrong_date = made == IMPOSSIBLE
+    if wrong_date:
+        made, source = None, "its name tells a date that cannot be"
     age = None if made is None else round((time.time() - made) / 3600, 2)
     notes = (f"report: {shown}, {parser.size} bytes", f"age: {source}")
-    return Reading(statement_of(parser, wanted), age, parser.size, notes, parser.findings.lines())
+    return Reading(statement_of(parser, wanted), age, parser.size, notes, parser.findings.lines(), wrong_date)
+
+
+def refuse_other_xml(parser: ReportParser, shown: str) -> None:
+    """Say what XML is that is no report: an error message must not look like a report without a record."""
+    root = parser.root.rpartition(":")[2].lower()
+    if root == "html":
+        raise not_a_report(b"<", shown)
+    if parser.findings.count or parser.pinned is not None:
+        return
+    if root in ("error", "errors", "exception", "fault", "envelope", "problem"):
+        said = runtime.clean(" ".join(parser.said.split()), 200)
+        raise runtime.Problem(f"{shown} is an error message, no sysinfo report: {said or 'it says nothing'}")
+    if root in ("svg", "rss", "feed", "urlset", "plist"):
+        raise runtime.Problem(f"{shown} is {root.upper()}, no sysinfo report")
+    if parser.size < LEAST:
+        raise runtime.Problem(f"{shown} is too small for a sysinfo report ({parser.size} bytes): check what makes or stores it")
 
 
 def begun(pieces: Iterable[bytes], max_size: int) -> tuple[bytes, Iterable[bytes]]:
@@ -421,16 +682,23 @@ def begun(pieces: Iterable[bytes], max_size: int) -> tuple[bytes, Iterable[bytes
     return first, itertools.chain((first,), blocks)
 
 
+LOOK_ANEW = f"{CHECK_KEY}, and with -vv whether the record has another place now"
+
+
 def statement_of(parser: ReportParser, wanted: Wanted) -> Statement:
     """What the report says: by the pinned record, or by all that was found."""
     if not wanted.pin:
         return parser.findings.verdict()
     path = runtime.clean(wanted.pin.path, 200)
     if parser.pinned is None:
-        others = f", but SenseLock stands at {parser.findings.count} other places, see -vv" if parser.findings.count else ""
+        count = parser.findings.count
+        places = f"{count} other places" if count > 1 else "another place"
+        others = f", but SenseLock stands at {places}: see -vv, then pin the record anew" if count else f": {LOOK_ANEW}"
         return Statement(CRITICAL, f"the report has no record {path}{others}", "")
+    if parser.pinned_elements and not parser.pinned_text:
+        return Statement(UNKNOWN, f"the record {path} holds elements and no text: see -vv, then pin the one with the state", "")
     if len(parser.pinned) > REACH:
-        return Statement(UNKNOWN, f"the record {path} is too long to be a state", "")
+        return Statement(UNKNOWN, f"the record {path} is too long to be a state: see -vv, then pin another", "")
     return judge_pinned(parser.pinned, wanted.works, wanted.pin.path)
 
 

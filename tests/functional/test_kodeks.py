@@ -542,6 +542,53 @@ def test_paths_that_are_no_reports(tmp_path: Path) -> None:
         assert (outcome.code, line_of(outcome)) == (3, f"UNKNOWN - {sentence.format(path=shown)}"), what
 
 
+def in_a_report(xml: str) -> bytes:
+    """A report that holds this XML among much else."""
+    return GOOD_REPORT.replace(f"<binding>{reports.WORKS}</binding>".encode(), xml.encode())
+
+
+NOT_SURE = "UNKNOWN - 'работает' stands beside SenseLock, but not surely as the key's state: see -vv, then pin it with --record"
+CONTRADICTION = "UNKNOWN - the report contradicts itself: the key works by {}, but {} says '{}': see -vv, then pin the record with --record"
+RECORDS = [
+    # What an adversary got an OK for.
+    ("a word in bold", "<SenseLock><state><b>не</b> работает</state></SenseLock>", 2,
+     f"CRITICAL - server reports: не работает: the protection does not work; {CHECK_KEY} (element state of the report)"),
+    ("a large log", f"<log>{'<e>x</e>' * 1200}<e>SenseLock ключ - [работает]</e></log>", 3, f"{NOT_SURE} (element e of the report)"),
+    ("a message", "<log><entry><message>Привязка: SenseLock ключ - [работает]</message></entry></log>", 3, f"{NOT_SURE} (element message of the report)"),
+    ("services", "<services><item name='SenseLock' status='работает'/></services>", 3, f"{NOT_SURE} (attribute status of element item of the report)"),
+    ("an error's number", "<SenseLock state='работает' error='4111'/>", 2,
+     f"CRITICAL - server reports: 4111: no key for this registration file (not plugged in, a wrong key, or no license manager found); {CHECK_KEY} "
+     "(attribute error of element SenseLock of the report)"),
+    ("found 0", "<SenseLock><found>0</found><state>работает</state></SenseLock>", 3,
+     CONTRADICTION.format("element state of the report", "element found of the report", "found: 0")),
+    ("a demo", "<SenseLock state='работает' mode='демо'/>", 3,
+     "UNKNOWN - the state of the SenseLock record is not known: 'демо' (attribute mode of element SenseLock of the report): see -vv; if it means that "
+     "the key works, give --record and --working"),
+    ("an error far below", "<SenseLock state='работает'><details><error>Ключ не найден</error></details></SenseLock>", 3,
+     CONTRADICTION.format("attribute state of element SenseLock of the report", "element error of the report", "Ключ не найден")),
+    ("a failure behind much else", f"<SenseLock state='работает'>{'<s>сеанс</s>' * 900}<error>Ключ не найден</error></SenseLock>", 3,
+     "UNKNOWN - the element of the SenseLock key holds too much to be read as one record: 'SenseLock' (element SenseLock of the report): see -vv; if it "
+     "means that the key works, give --record and --working"),
+    ("two states of a binding", "<binding><kind>локальная</kind><state>работает</state><status>не работает</status></binding>", 2,
+     f"CRITICAL - server reports: не работает: the protection does not work; {CHECK_KEY} (element status of the report)"),
+    ("a user's binding", "<user><binding kind='локальная' state='работает'/></user>", 3, f"{NOT_SURE} (attribute state of element binding of the report)"),
+    # What must stay good.
+    ("a name in a section", "<section name='Защита'><param name='SenseLock' value='работает'/></section>", 0,
+     "OK - SenseLock key works (attribute value of element param of the report)"),
+    ("no error", "<SenseLock state='работает' error='Ошибка: нет'/>", 0, "OK - SenseLock key works (attribute state of element SenseLock of the report)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["XML", "ZIP"])
+@pytest.mark.parametrize(("xml", "code", "line"), [row[1:] for row in RECORDS], ids=[row[0] for row in RECORDS])
+def test_records_of_reports(xml: str, code: int, line: str, form: str, tmp_path: Path) -> None:
+    data = in_a_report(xml)
+    (tmp_path / "x").write_bytes(data if form == "XML" else packed(("sysinfo.xml", data), made=datetime(1980, 1, 1)))
+    outcome = run_check("kodeks_xml", "--file", str(tmp_path / "x"))
+    working = {0: " working=1", 2: " working=0"}.get(code, "")
+    assert (outcome.code, line_of(outcome)) == (code, f"{line} | age=0 time=T size={len(data)}B{working}")
+
+
 def test_every_schema_from_a_file(tmp_path: Path) -> None:
     """The same facts in ten shapes that nobody has agreed on."""
     for number, schema in enumerate(reports.SCHEMAS):
@@ -556,16 +603,27 @@ AGES = [
     # name of the file, hours ago by its name and by its time, arguments, code, line
     ("fresh", "report_1_{}.xml", 1, 0, ["-w", ":26", "-c", ":50"], 0, "OK - SenseLock key works (element binding of the report) | age=1;26;50"),
     ("old", "report_1_{}.xml", 30, 0, ["-w", ":26", "-c", ":50"], 1,
-     "WARNING - the report is 30.0 hours old, outside the range 26 | age=30;26;50"),
+     "WARNING - the report is 30.0 hours old, outside the range 26: check that its upload or export still runs | age=30;26;50"),
     ("too old", "report_1_{}.xml", 60, 0, ["-w", ":26", "-c", ":50"], 2,
-     "CRITICAL - the report is 60.0 hours old, outside the range 50 | age=60;26;50"),
+     "CRITICAL - the report is 60.0 hours old, outside the range 50: check that its upload or export still runs | age=60;26;50"),
     ("old, not judged", "report_1_{}.xml", 60, 0, [], 0, "OK - SenseLock key works (element binding of the report) | age=60"),
+    ("just too old", "report_1_{}.xml", 26.02, 0, ["-w", ":26"], 1,
+     "WARNING - the report is 26.0X hours old, outside the range 26: check that its upload or export still runs | age=26;26"),
+    ("inside a range that it should not be in", "report_1_{}.xml", 3, 0, ["-c", "@0:5"], 2,
+     "CRITICAL - the report is 3.0 hours old, inside the range @5: check that its upload or export still runs | age=3;;@5"),
     ("from tomorrow", "report_1_{}.xml", -24, 0, ["-w", ":26"], 3,
      "UNKNOWN - the report is dated 24.0 hours in the future: check the clocks and time zones of both machines | age=-24;26"),
     ("a minute ahead", "report_1_{}.xml", -0.05, 0, ["-w", ":26"], 0, "OK - SenseLock key works (element binding of the report) | age=0;26"),
-    ("by the file's time", "other.xml", 0, 40, ["-w", ":26"], 1, "WARNING - the report is 40.0 hours old, outside the range 26 | age=40;26"),
+    ("by the file's time", "other.xml", 0, 40, ["-w", ":26"], 1, "WARNING - the report is 40.0 hours old, outside the range 26: check that its upload or export still runs | age=40;26"),
     ("the name outranks the file's time", "report_1_{}.xml", 2, 40, ["-w", ":26"], 0,
      "OK - SenseLock key works (element binding of the report) | age=2;26"),
+    ("capitals and seconds", "REPORT_1_{}59.XML", 60, 0, ["-w", ":26", "-c", ":50"], 2,
+     "CRITICAL - the report is 60.0 hours old, outside the range 50: check that its upload or export still runs | age=60;26;50"),
+    ("a day that no calendar has", "report_00_000000_20260230_1200.xml", 0, 0, ["-w", ":26", "-c", ":50"], 3,
+     "UNKNOWN - the age of the report is not known: its name tells a date that cannot be; keep the name that the server gave it |"),
+    ("an hour that no day has", "report_00_000000_20261124_2460.xml", 0, 0, ["-c", ":50"], 3,
+     "UNKNOWN - the age of the report is not known: its name tells a date that cannot be; keep the name that the server gave it |"),
+    ("a date that cannot be, not judged", "report_00_000000_00000000_0000.xml", 0, 0, [], 0, "OK - SenseLock key works (element binding of the report) |"),
 ]  # fmt: skip
 
 
@@ -577,14 +635,42 @@ def test_ages(name: str, by_name: float, by_time: float, arguments: list[str], c
     os.utime(path, (time.time() - by_time * 3600,) * 2)
     outcome = run_check("kodeks_xml", "--file", str(path), *arguments)
     # The name tells minutes: the age is up to a minute more than asked for.
-    said = re.sub(r"age=(-?[0-9.]+)", lambda age: f"age={round(float(age[1]))}", line_of(outcome))
+    said = re.sub(r"is 26\.0[0-9] hours", "is 26.0X hours", line_of(outcome))
+    said = re.sub(r"age=(-?[0-9.]+)", lambda age: f"age={round(float(age[1]))}", said)
     assert (outcome.code, said) == (code, f"{line} time=T size={SIZE}B working=1")
+
+
+def test_of_two_names_the_older_one_counts(tmp_path: Path) -> None:
+    now = datetime.now()
+    old, new = (f"report_1_{now - timedelta(hours=hours):%Y%m%d_%H%M}" for hours in (60, 1))
+    for outer, inner in ((old, new), (new, old)):
+        path = tmp_path / f"{outer}.zip"
+        path.write_bytes(packed((f"{inner}.xml", GOOD_REPORT), made=now))
+        outcome = run_check("kodeks_xml", "--file", str(path), "-c", ":50")
+        said = re.sub(r"age=60\.[0-9]+", "age=60", line_of(outcome))
+        assert (outcome.code, said) == (
+            2, "CRITICAL - the report is 60.0 hours old, outside the range 50: check that its upload or export still runs "
+            f"| age=60;;50 time=T size={SIZE}B working=1")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hours", "code", "line"),
+    [
+        (0.5, 0, "OK - SenseLock key works (element binding of the report)"),
+        (7, 0, "OK - SenseLock key works, made 7.0 hours ago by its name: check clocks and time zones (element binding of the report)"),
+        (171, 3, "UNKNOWN - the server sent a report of 171.0 hours ago instead of a new one: check its clock, and what answers at -p"),
+    ],
+)
+def test_a_live_report_that_is_old(hours: float, code: int, line: str) -> None:
+    with KodeksServer(made=datetime.now() - timedelta(hours=hours)) as server:
+        outcome = ask(server, "--source", "zip")
+    assert (outcome.code, line_of(outcome).partition(" | ")[0]) == (code, line)
 
 
 def test_an_age_that_nothing_tells_is_unknown() -> None:
     outcome = run_check("kodeks_xml", "--file", "-", "-c", ":50", stdin=GOOD_REPORT)
     assert (outcome.code, line_of(outcome)) == (
-        3, f"UNKNOWN - the age of the report is not known: its name tells no date | time=T size={SIZE}B working=1")  # fmt: skip
+        3, f"UNKNOWN - the age of the report is not known: its name tells no date; keep the name that the server gave it | time=T size={SIZE}B working=1")  # fmt: skip
 
 
 def test_a_lost_key_outranks_an_old_report(tmp_path: Path) -> None:
@@ -592,7 +678,7 @@ def test_a_lost_key_outranks_an_old_report(tmp_path: Path) -> None:
     os.utime(tmp_path / "x.xml", (time.time() - 40 * 3600,) * 2)
     outcome = run_check("kodeks_xml", "--file", str(tmp_path / "x.xml"), "-w", ":26")
     assert (outcome.code, line_of(outcome)) == (
-        2, f"CRITICAL - {NOT_FOUND} (element binding of the report); the report is 40.0 hours old, outside the range 26 "
+        2, f"CRITICAL - {NOT_FOUND} (element binding of the report); the report is 40.0 hours old, outside the range 26: check that its upload or export still runs "
         f"| age=40;26 time=T size={SIZE}B working=0")  # fmt: skip
 
 
@@ -600,7 +686,7 @@ def test_the_age_in_a_zip_comes_from_the_member(tmp_path: Path) -> None:
     made = datetime.now() - timedelta(hours=30)
     (tmp_path / "x.zip").write_bytes(packed(("sysinfo.xml", GOOD_REPORT), made=made))
     outcome = run_check("kodeks_xml", "--file", str(tmp_path / "x.zip"), "-w", ":26", "-v")
-    assert line_of(outcome).startswith("WARNING - the report is 30.0 hours old, outside the range 26 | age=30")
+    assert line_of(outcome).startswith("WARNING - the report is 30.0 hours old, outside the range 26: check that its upload or export still runs | age=30")
     assert outcome.text.splitlines()[1:] == [f"report: sysinfo.xml in x.zip, {SIZE} bytes", "age: told by the time of its file"]
 
 
@@ -617,8 +703,9 @@ PINS = [
      "CRITICAL - server reports: 1: an error that is not documented; look at the license page of the server (record /r/m/SenseLock_state) "
      "| age=0 time=T size=93B working=0"),
     ("no longer there", ["--record", "/r/m[3]/SenseLock_state"], 2,
-     "CRITICAL - the report has no record /r/m[3]/SenseLock_state, but SenseLock stands at 2 other places, see -vv | age=0 time=T size=93B working=0"),
-    ("empty", ["--record", "/r/m[2]"], 3, "UNKNOWN - the pinned record is empty: '' (record /r/m[2]) | age=0 time=T size=93B"),
+     "CRITICAL - the report has no record /r/m[3]/SenseLock_state, but SenseLock stands at 2 other places: see -vv, then pin the record anew | age=0 time=T size=93B working=0"),
+    ("holds elements", ["--record", "/r/m[2]"], 3,
+     "UNKNOWN - the record /r/m[2] holds elements and no text: see -vv, then pin the one with the state | age=0 time=T size=93B"),
 ]  # fmt: skip
 
 
@@ -627,6 +714,30 @@ def test_pins(arguments: list[str], code: int, line: str, tmp_path: Path) -> Non
     (tmp_path / "x.xml").write_text(UNKNOWN_FORM)
     outcome = run_check("kodeks_xml", "--file", str(tmp_path / "x.xml"), *arguments)
     assert (outcome.code, line_of(outcome)) == (code, line)
+
+
+# A pinned record is judged by all the text in it, that of the elements in it included.
+PINNED_TEXTS = [
+    ("<s>работает</s>", [], 0, "OK - SenseLock key works (record /r/s)"),
+    ("<s><i>не</i> работает</s>", [], 2,
+     f"CRITICAL - server reports: не работает: the protection does not work; {CHECK_KEY} (record /r/s)"),
+    ("<s>работает<i> с ошибкой, ключ не найден</i></s>", [], 2,
+     "CRITICAL - server reports: работает с ошибкой, ключ не найден: an error that is not documented; look at the license page of the server (record /r/s)"),
+    ("<s>исправен <b>не</b></s>", ["--working", "исправен"], 2,
+     "CRITICAL - server reports: исправен не: an error that is not documented; look at the license page of the server (record /r/s)"),
+    ("<s>исправен <b/></s>", ["--working", "исправен"], 0, "OK - SenseLock key works (record /r/s)"),
+    ("<s><a><b>не</b></a><c>работает</c></s>", [], 3,
+     "UNKNOWN - the record /r/s holds elements and no text: see -vv, then pin the one with the state"),
+    ("<s> </s>", [], 3, "UNKNOWN - the pinned record is empty: '' (record /r/s)"),
+    (f"<s>работает{'<i/>' * 5000}</s>", [], 0, "OK - SenseLock key works (record /r/s)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("xml", "arguments", "code", "line"), PINNED_TEXTS, ids=[row[0][:30] for row in PINNED_TEXTS])
+def test_texts_of_a_pinned_record(xml: str, arguments: list[str], code: int, line: str, tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(f"<r>{xml}</r>")
+    outcome = run_check("kodeks_xml", "--file", str(tmp_path / "x.xml"), "--record", "/r/s", *arguments)
+    assert (outcome.code, line_of(outcome).partition(" | ")[0]) == (code, line)
 
 
 def test_the_candidates_of_vv(tmp_path: Path) -> None:

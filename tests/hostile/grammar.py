@@ -382,6 +382,14 @@ def decoy(random: Random) -> tuple[str, reports.Fields]:
 
 
 FAILING_BINDINGS = reports.BAD_BINDINGS
+OTHERS = ("log", "users", "events", "Журнал", "documents", "help", "history", "previous", "queries")
+
+
+def elsewhere(random: Random, record: str) -> str:
+    """A record that works among things that only bear the key's name, with so much around it that nothing else is near."""
+    other = random.choice(OTHERS)
+    far = f"<e>{'x' * random.choice((1, 100, 3000))}</e>" * random.choice((0, 1, 3, 10))
+    return f"<{other}>{far}<a>{far}{record}</a>{far}</{other}>\n"
 
 
 def report_with(random: Random, good: int, bad: int) -> Document:
@@ -390,6 +398,8 @@ def report_with(random: Random, good: int, bad: int) -> Document:
     pieces = [shape.record(random.choice(reports.GOOD_BINDINGS)) for _ in range(good)]
     pieces += [shape.record(random.choice(FAILING_BINDINGS)) for _ in range(bad)]
     pieces += [shape.fact(*decoy(random)) for _ in range(few(random, 5))]
+    if chance(random, 0.3):
+        pieces.append(elsewhere(random, shape.record(random.choice(reports.GOOD_BINDINGS))))
     encoding = "utf-8" if chance(random, 0.8) else random.choice(("windows-1251", "koi8-r", "utf-16"))
     declared = "utf-16" if encoding == "utf-16" else encoding
     text = f'<?xml version="1.0" encoding="{declared}"?>\n<{shape.root}{shape.attributes}>\n{shuffled(random, pieces)}</{shape.root}>\n'

@@ -236,11 +236,60 @@ def archive_breaches(data: bytes) -> list[str]:
             unpacked = [zlib.decompressobj(-15).decompress(body, 1 << 24)]
         except zlib.error:
             unpacked = []
-        breaches = [report_breaches(member) for member in (*unpacked, *(body[:size] for size in sizes))]
+        breaches = [report_breaches(member) + record_breaches(member) for member in (*unpacked, *(body[:size] for size in sizes))]
         if not all(breaches):
             return []
         found += [text for texts in breaches for text in texts]
     return found or ["no member"]
+
+
+# What only bears the key's name, by the beginnings of words: people, texts, what was, other machines, software.
+NOT_THE_KEY = re.compile(
+    r"\b(?:user|пользоват|log(?:s|ging)?\b|журнал|event|событ|message|сообщ|docum|документ|quer|запрос|help|example|пример|hosts|volume|"
+    r"том(?:а|ы|ов)?\b|баз[аыу]?\b|previous|old\b|histor|expected|default|предыд|истори|ожида|servic|служб|driver|драйвер|process\b|process?es|"
+    r"процесс|daemon|демон(?:ы|ов)?\b|install(?:ed|s)\b)"
+)
+SENTENCE = re.compile(r"(?:[Пп]ривязка: ?)?(?:senselock ключ|локальная|домен к [^\s]+) - \[работает\]", re.IGNORECASE)
+REFUTED = re.compile(r"не найден|не работа|отсутств|not found|not available|exceeded|ошибка защиты [0-9]|\bдемо\b|\bdemo\b")
+NUMBERS_OF_ERRORS = ("4107", "4111", "4112", "4113", "4116", "4117", "4118")
+
+
+def words_of(*names: str) -> str:
+    """The words of some names, parted by blanks, in lower case."""
+    parted = (re.sub(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])", " ", name.rpartition("}")[2].rpartition(":")[2]) for name in names)
+    return re.sub(r"[\W_]+", " ", " ".join(parted)).lower()
+
+
+def record_breaches(data: bytes) -> list[str]:
+    """Why no record in this report can mean a working key: each of its good words is a part of a text, or of another thing."""
+    try:
+        root = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError):
+        return []  # what is not well-formed is told by report_breaches(); a colon in a wrong place is no matter here
+    good, refuted = False, ""
+    waiting: list[tuple[ElementTree.Element, bool, bool, bool]] = [(root, False, False, False)]
+    while waiting:
+        element, other, mixed, ours = waiting.pop()
+        whole = collapsed(" ".join(element.itertext())) if len(element) < 200 else ""
+        own = "".join([element.text or "", *(child.tail or "" for child in element)])
+        named = [*element.attrib.items(), *((child.tag, child.text or "") for child in list(element)[:1] if not len(child))]
+        kinds = [value for key, value in named if words_of(key).split()[-1:] in (["name"], ["title"], ["type"], ["kind"], ["id"])]
+        if element is not root:
+            other = other or bool(NOT_THE_KEY.search(words_of(element.tag, *kinds)))
+        short = [element.tag, *(kind for kind in kinds if len(kind) < 30 and not other)]
+        ours = ours or any(word in name.lower() for name in short for word in ("senselock", "binding", "привязка"))
+        texts = [*((key, collapsed(value)) for key, value in element.attrib.items()), ("", whole if own.strip() else "")]
+        for key, text in texts:
+            shown = collapsed(html.unescape(re.sub(r"<[^<>]*>", " ", text)))
+            is_state = text in (WORKS, f"[{WORKS}]") or bool(SENTENCE.fullmatch(text)) or ("<" in text and bool(SENTENCE.search(shown)))
+            good = good or (is_state and not mixed and not (other or NOT_THE_KEY.search(words_of(key))))
+            about = words_of(key) + words_of(element.tag)
+            absent = text.casefold() in ("0", "no", "false", "нет") and re.search("found|present|connected|найден|наличие", about)
+            if ours and (absent or REFUTED.search(text.casefold()) or (text in NUMBERS_OF_ERRORS and re.search("err|code|ошиб|код", about))):
+                refuted = text
+        waiting += ((child, other, mixed or bool(own.strip() and len(element)), ours) for child in element)
+    found = [] if good else ["no whole text that says it works outside of other things"]
+    return [*found, f"the key's record says {refuted!r}"] if refuted else found
 
 
 # --- The key in a forwarder's list ----------------------------------------------------------------------------

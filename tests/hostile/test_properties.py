@@ -99,6 +99,31 @@ def test_the_oracle_of_reports(document: str | bytes, breach: str) -> None:
     assert any(item.startswith(breach) for item in found) if breach else found == []
 
 
+WHOLE, SAYS = "no whole text", "the key's record says"
+
+
+@pytest.mark.parametrize(
+    ("document", "breach"),
+    [
+        (GOOD_REPORT, ""),
+        ("<r><s name='Защита'><p name='SenseLock' value='работает'/></s></r>", ""),
+        ("<r><page><![CDATA[<BR>Привязка: SenseLock ключ - [работает]<br>]]></page></r>", ""),
+        ("<r><user>SenseLock не найден</user><b>SenseLock ключ - [работает]</b></r>", ""),
+        ("<r><SenseLock><b>не</b> работает</SenseLock></r>", WHOLE),
+        ("<r><SenseLock>работает<i> — нет</i></SenseLock></r>", WHOLE),
+        ("<r><log><a><b>SenseLock ключ - [работает]</b></a></log></r>", WHOLE),
+        ("<r><s><title>Службы</title><p name='SenseLock' value='работает'/></s></r>", WHOLE),
+        ("<r><b previous='SenseLock ключ - [работает]'/></r>", WHOLE),
+        ("<r><SenseLock state='работает' error='4111'/></r>", SAYS),
+        ("<r><SenseLock state='работает'><a><found>0</found></a></SenseLock></r>", SAYS),
+        ("<r><SenseLock state='работает'><a><b>Ключ не найден</b></a></SenseLock></r>", SAYS),
+    ],
+)
+def test_the_oracle_of_records(document: str, breach: str) -> None:
+    found = oracle.record_breaches(document.encode())
+    assert any(item.startswith(breach) for item in found) if breach else found == []
+
+
 @pytest.mark.parametrize(
     ("archive", "good"),
     [

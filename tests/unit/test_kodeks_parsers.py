@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import socket
 import threading
 from datetime import datetime
@@ -20,6 +21,7 @@ from lab import reports
 
 OK, CRITICAL, UNKNOWN = runtime.OK, runtime.CRITICAL, runtime.UNKNOWN
 CHECK_KEY = "check where the key is plugged in and its forwarder first"
+NO_KEY = f"no key for this registration file (not plugged in, a wrong key, or no license manager found); {CHECK_KEY}"
 
 
 # --- The binding text -------------------------------------------------------------------------------------------------
@@ -33,7 +35,9 @@ CHECK_KEY = "check where the key is plugged in and its forwarder first"
         pytest.param("\r\n SENSELOCK\tключ\u00a0- \n [работает] ", OK, "SenseLock key works", id="any blanks"),
         pytest.param(reports.WORKS_LOCAL, OK, "binding to the machine works, no key is used", id="local"),
         pytest.param("домен к KODEKS - [работает]", OK, "binding to the domain KODEKS works, no key is used", id="domain"),
-        pytest.param("домен к KODEKS - B - [работает]", OK, "binding to the domain KODEKS - B works, no key is used", id="domain with dashes"),
+        pytest.param("домен к KODEKS-B.EXAMPLE - [работает]", OK, "binding to the domain KODEKS-B.EXAMPLE works, no key is used", id="domain with dashes"),
+        pytest.param("домен к CORP (ключ не найден) - [работает]", UNKNOWN,
+                     "a binding of an unknown kind works: 'домен к CORP (ключ не найден) - [работает]'", id="more than a domain"),
         pytest.param(reports.NOT_FOUND, CRITICAL, f'server reports: Device "SenseLock" not found: the server does not see its key; {CHECK_KEY}', id="not found"),
         pytest.param(reports.USER_LIMIT, CRITICAL,
                      "server reports: User limit exceeded (1) (license manager configured at 10.0.0.8:8888): the license manager has no free user "
@@ -88,8 +92,17 @@ CHECK_KEY = "check where the key is plugged in and its forwarder first"
                      "the state of the binding is not written as it is known: 'SenseLock ключ - [работает ]'", id="invisible character"),
         pytest.param("SenseLock ключ 2 - [работает]", UNKNOWN, "a binding of an unknown kind works: 'SenseLock ключ 2 - [работает]'", id="unknown kind"),
         pytest.param("Локальная - [работает]", UNKNOWN, "a binding of an unknown kind works: 'Локальная - [работает]'", id="local, capital"),
-        pytest.param("SenseLock ключ - [working]", CRITICAL,
-                     "server reports: working: an error that is not documented; look at the license page of the server", id="another language"),
+        *(pytest.param(f"SenseLock ключ - [{word}]", UNKNOWN,
+                       f"the state of the binding is not written as it is known: 'SenseLock ключ - [{word}]'", id=f"[{word}]")
+          for word in ("works", "Working", "OK", "active", "Активен", "рaботaeт", "работает!")),
+        *(pytest.param(f"SenseLock ключ - [{text}]", CRITICAL, f"server reports: {text}: {meaning}", id=f"[{text}]")
+          for text, meaning in (
+              ("Ошибка защиты (код 4111)", NO_KEY), ("4111", NO_KEY), ("код 4111", NO_KEY), ("Protection error 4111", NO_KEY), ("Ошибка 4111", NO_KEY),
+              ("error code 4111", NO_KEY), ("Ошибка защиты № 5", "wrong license; check the registration file"),
+              ("Ошибка 5", "an error that is not documented; look at the license page of the server"),
+              ("Ошибка 41110", "an error that is not documented; look at the license page of the server"))),
+        pytest.param("SenseLock ключ - [Device &quot;SenseLock&quot; not found]", CRITICAL,
+                     f'server reports: Device "SenseLock" not found: the server does not see its key; {CHECK_KEY}', id="escaped twice"),
         pytest.param("x" * 1_000_000, UNKNOWN, f"the binding is not recognised: '{'x' * 197}...'", id="a megabyte"),
         pytest.param("- [" * 300_000, UNKNOWN, None, id="a megabyte of separators"),
     ],
@@ -164,6 +177,16 @@ GOOD_TEXT = "SenseLock ключ - [работает]"
         pytest.param(f"<BR>{GOOD_LINE}</b>", [(UNKNOWN, "Привязка: SenseLock ключ - [работает]")], id="an inline tag ends no line"),
         pytest.param("<BR>Привязка: SenseLock ключ - [работает<br>]", [(UNKNOWN, "SenseLock ключ - [работает")], id="broken inside"),
         pytest.param("<BR>Привязка:<br>SenseLock ключ - [работает]<br>", [(UNKNOWN, "")], id="on the next line"),
+        *(pytest.param(f"{before}{GOOD_LINE}{after}<br>", [(UNKNOWN, f"{GOOD_LINE}".replace("  ", " "))], id=f"not shown: {before}")
+          for before, after in (
+              ("<div style='display:none'>", "</div>"), ('<P STYLE="color:red; Display : None">', "</P>"), ("<div hidden>", "</div>"),
+              ("<div class=x hidden=''><p>", "</p></div>"), ("<div style=visibility:hidden>", "</div>"), ("<select><option>", "</option></select>"),
+              ("<del>", "</del>"), ("<s>", "</s>"), ("<STRIKE>", "</STRIKE>"), ("<div hidden><div>x</div>", "</div>"))),
+        *(pytest.param(f"{before}<br>{GOOD_LINE}<br>", [(OK, GOOD_TEXT)], id=f"shown behind: {before}")
+          for before in ("<input type=hidden value=x>", "<select><OPTION>a<OPTION>b</select>", "<div hidden><p>x</div>", "<s>x</s>", "<img hidden>",
+                         "<p aria-hidden=true title='hidden display:none'>", "</del>", "<a style='color:red' href='?display:none'>x</a>")),
+        pytest.param("<BR>ПРИВЯЗКА: SENSELOCK КЛЮЧ - [НЕ РАБОТАЕТ]<BR>", [(CRITICAL, "НЕ РАБОТАЕТ")], id="in capitals, failing"),
+        pytest.param("<BR>ПРИВЯЗКА: SenseLock ключ - [работает]<BR>", [(UNKNOWN, "ПРИВЯЗКА: SenseLock ключ - [работает]")], id="in capitals"),
         pytest.param(f"<BR>Новая {GOOD_LINE}<br>", [(UNKNOWN, f"Новая {GOOD_LINE}".replace("  ", " "))], id="in the middle of a line"),
         pytest.param(f"<!-- <BR>{GOOD_LINE}<br> -->", [], id="in a comment"),
         pytest.param(f"<!-- <BR>{GOOD_LINE}<br>", [], id="in a comment that never ends"),
@@ -429,7 +452,7 @@ MENTION = ("UNKNOWN", "the report mentions SenseLock, but tells no state of it t
         # A text in pieces.
         pytest.param("<a>SenseLock <!-- x -->ключ - [<![CDATA[рабо]]>&#1090;ает]</a>", ("OK", GOOD_TEXT), id="pieces of one text"),
         pytest.param("<a>S&#101;nseLock ключ - [не работает]</a>", ("CRITICAL", "не работает"), id="a word with a reference"),
-        pytest.param("<a>SenseLock ключ - [<b/>работает]</a>", ("UNKNOWN", "SenseLock ключ - ["), id="an element inside cuts the text"),
+        pytest.param("<a>SenseLock ключ - [<b/>работает]</a>", ("UNKNOWN", "SenseLock ключ - [ работает]"), id="an element inside cuts the text"),
         pytest.param("<a>Sense<b/>Lock ключ - [работает]</a>", NO_RECORD, id="an element inside the word"),
         pytest.param("<!-- <a>SenseLock ключ - [работает]</a> -->", NO_RECORD, id="a comment"),
         pytest.param("<?x SenseLock ключ - [работает] ?>", NO_RECORD, id="an instruction"),
@@ -442,7 +465,7 @@ MENTION = ("UNKNOWN", "the report mentions SenseLock, but tells no state of it t
         pytest.param("<SenseLockDriver>работает</SenseLockDriver>", MENTION, id="tag with driver"),
         pytest.param("<SenseLock><state>работает</state><driver>1.2</driver></SenseLock>", ("OK", "работает"), id="tag and child"),
         pytest.param("<SenseLock><driver>работает</driver></SenseLock>", ("UNKNOWN", "работает"), id="the state of something below it"),
-        pytest.param("<SenseLock><x><y><state>работает</state></y></x></SenseLock>", MENTION, id="far below it"),
+        pytest.param("<SenseLock><x><y><state>работает</state></y></x></SenseLock>", ("UNKNOWN", "работает"), id="far below it"),
         pytest.param("<SenseLock>1</SenseLock>", ("UNKNOWN", "1"), id="a state that is not known"),
         pytest.param("<SenseLock/>", MENTION, id="no state at all"),
         pytest.param("<SenseLock><state/></SenseLock>", ("UNKNOWN", "the state of the SenseLock record is empty"), id="an empty state"),
@@ -488,11 +511,101 @@ MENTION = ("UNKNOWN", "the report mentions SenseLock, but tells no state of it t
         pytest.param("<a>SenseLock ключ - [работает]</a><a>SenseLock EliteIV</a>", ("OK", GOOD_TEXT), id="a mention beside a good record"),
         pytest.param("<a>SenseLock ключ - [работает]</a><user name='SenseLock' state='отключен'/>", ("UNKNOWN", GOOD_TEXT), id="a doubtful failure beside it"),
         pytest.param("<user name='SenseLock' state='отключен'/>", ("CRITICAL", "отключен"), id="a doubtful failure alone"),
+        pytest.param("<SenseLock id='1' state='работает'/><SenseLock id='{2}' state='работает'/>", ("OK", "работает"), id="two that work"),
+        pytest.param("<SenseLock id='1' state='работает'/><SenseLock id='2' state='отключен'/>", ("CRITICAL", "отключен"), id="one of two fails"),
         pytest.param("", NO_RECORD, id="nothing"),
     ],
 )  # fmt: skip
 def test_records(xml: str, expected: tuple[str, str]) -> None:
     assert judged(xml) == expected
+
+
+FAR = "<e>x</e>" * 6000
+"""Longer than a record reaches and than what is looked at around one."""
+NOT_SURE = ("UNKNOWN", "работает")
+DETAILS = "<version>1.2</version><date>24.11.2026</date><serial>0A12-44</serial><model>EliteIV</model><errors>0</errors><found>1</found><licensee>ООО Ромашка</licensee>"
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        # A text with elements in it is one text.
+        pytest.param("<SenseLock><state><b>не</b> работает</state></SenseLock>", ("CRITICAL", "не работает"), id="a word in bold"),
+        pytest.param("<SenseLock><b>не</b> работает</SenseLock>", ("CRITICAL", "не работает"), id="a word in bold, no state"),
+        pytest.param("<p name='SenseLock'>работает<i>, ключ отсутствует</i></p>", ("CRITICAL", "работает , ключ отсутствует"), id="more in italics"),
+        pytest.param("<SenseLock>работает<i> — нет</i></SenseLock>", ("UNKNOWN", "работает — нет"), id="more in italics, no known words"),
+        pytest.param("<p>SenseLock ключ - <b>не</b> [работает]</p>", MENTION, id="a word in bold in a binding"),
+        pytest.param("<p>SenseLock ключ - <b>[работает]</b></p>", ("OK", GOOD_TEXT), id="a state in bold"),
+        pytest.param("<p><b>не верно:</b>SenseLock ключ - [работает]</p>", ("UNKNOWN", "не верно: SenseLock ключ - [работает]"), id="a binding behind a word"),
+        pytest.param("<p>вчера: <b>SenseLock ключ - [работает]</b>.</p>", ("UNKNOWN", "вчера: SenseLock ключ - [работает] ."), id="a binding inside a text"),
+        pytest.param(f"<p>{FAR}вчера: <b>SenseLock ключ - [работает]</b></p>", ("UNKNOWN", GOOD_TEXT), id="a binding behind a text in a large element"),
+        pytest.param(f"<p>{FAR}<b>SenseLock ключ - [работает]</b> было вчера</p>", ("UNKNOWN", GOOD_TEXT), id="a binding before a text in a large element"),
+        pytest.param(f"<p>{FAR}<b>SenseLock ключ - [работает]</b><b/> </p>", ("OK", GOOD_TEXT), id="a binding in a large element"),
+        # What stands around it, however far away it begins.
+        *(pytest.param(f"<{around}><item name='SenseLock' status='работает'/></{around.split()[0]}>", NOT_SURE, id=around)
+          for around in (
+              "services", "drivers", "processes", "daemons", "installed", "WinServices", "hosts", "volumes", "Базы", "Службы", "Журналы", "users", "queries",
+              "previous", "expected", "eventLog", "пример", "section name='Процессы'", "list title='Службы и драйверы'", "table id='users'")),
+        *(pytest.param(f"<{around}><a><e>Привязка: SenseLock ключ - [работает]</e></a></{around.split()[0]}>", ("UNKNOWN", GOOD_TEXT), id=f"binding: {around}")
+          for around in ("log", "events", "messages", "Журналы", "Документы", "queries", "help", "history", "users", "section name='Архив'")),
+        pytest.param("<services><e>Привязка: SenseLock ключ - [работает]</e></services>", ("OK", GOOD_TEXT), id="a binding among services"),
+        pytest.param("<binding current='' previous='SenseLock ключ - [работает]'/>", ("UNKNOWN", GOOD_TEXT), id="an attribute of what was"),
+        pytest.param("<table name='users'><rows><row><c>SenseLock</c><c>работает</c></row></rows></table>", NOT_SURE, id="a row two levels below"),
+        pytest.param(f"<log>{FAR}<e>SenseLock ключ - [работает]</e></log>", ("UNKNOWN", GOOD_TEXT), id="a large log"),
+        pytest.param(f"<log>{FAR}<a>{FAR}<b>{FAR}<e>SenseLock ключ - [работает]</e></b></a></log>", ("UNKNOWN", GOOD_TEXT), id="large elements in a large log"),
+        pytest.param(f"<table name='users'><rows>{FAR}<row><c>SenseLock</c><c>работает</c></row></rows></table>", NOT_SURE, id="a row of a large table"),
+        pytest.param(f"<s><title>Службы</title>{FAR}<item name='SenseLock' state='работает'/></s>", NOT_SURE, id="a large element with a title"),
+        pytest.param(f"<log>{FAR}</log><a>{FAR}<e>SenseLock ключ - [работает]</e></a><log>{FAR}</log>", ("OK", GOOD_TEXT), id="between two logs"),
+        pytest.param(f"<log>{FAR}</log><SenseLock state='работает'/><users>{FAR}</users>", ("OK", "работает"), id="behind a log"),
+        pytest.param("<section name='Защита'><param name='SenseLock' value='работает'/></section>", ("OK", "работает"), id="an ordinary section"),
+        pytest.param(f"<section name='Лицензирование'>{FAR}<param name='SenseLock' value='работает'/>{FAR}</section>", ("OK", "работает"), id="a large section"),
+        # What contradicts a good state.
+        *(pytest.param(f"<SenseLock {attribute} state='работает'/>", expected, id=attribute)
+          for attribute, expected in (
+              ("error='4111'", ("CRITICAL", "4111")), ("code='4117'", ("CRITICAL", "4117")), ("error='17'", NOT_SURE), ("errors='3'", NOT_SURE),
+              ("ошибка='есть'", NOT_SURE), ("connected='0'", NOT_SURE), ("found='нет'", NOT_SURE), ("count='0'", NOT_SURE), ("наличие='false'", NOT_SURE),
+              ("mode='демо'", ("UNKNOWN", "демо")), ("trial='true'", ("UNKNOWN", "true")), ("result='нет ключа'", ("CRITICAL", "нет ключа")),
+              ("работа='нет'", ("UNKNOWN", "нет")), ("value='0 ключей'", ("UNKNOWN", "0 ключей")))),
+        *(pytest.param(f"<SenseLock {attribute} state='работает'/>", ("OK", "работает"), id=attribute)
+          for attribute in (
+              "error='0'", "error='нет'", "error='Ошибка: нет'", "errors='отсутствуют'", "errors='no errors'", "code='0'", "code='KD-77'", "trial='нет'", "value='1'",
+              "result='OK'", "connected='1'", "note='no failures'", "note='nothing missing'", "hint='если ключ не найден, проверьте порт'", "sessions='0'",
+              "version='6.4'", "text='SenseLock EliteIV'", "description='Ключ защиты'")),
+        pytest.param("<SenseLock><found>0</found><state>работает</state></SenseLock>", NOT_SURE, id="found 0"),
+        pytest.param("<SenseLock><state>работает</state><license>демо-режим</license></SenseLock>", ("UNKNOWN", "демо-режим"), id="a demo license"),
+        pytest.param("<section name='SenseLock'><param name='Состояние' value='работает'/><param name='Найдено ключей' value='0'/></section>", NOT_SURE,
+                     id="no keys found"),
+        pytest.param("<protection type='SenseLock'><state>работает</state><code>4111</code></protection>", ("CRITICAL", "4111"), id="a code"),
+        pytest.param("<SenseLock state='работает'/><SenseLock><found>нет</found></SenseLock>", NOT_SURE, id="a second one is not found"),
+        pytest.param("<SenseLock state='работает'><details><error>Ключ не найден</error></details></SenseLock>", NOT_SURE, id="an error far below"),
+        pytest.param("<SenseLock state='работает'><key><state>не найден</state></key></SenseLock>", NOT_SURE, id="a state far below"),
+        pytest.param("<SenseLock><x><y><state>не найден</state></y></x></SenseLock>", ("CRITICAL", "не найден"), id="nothing but a failure far below"),
+        pytest.param(f"<SenseLock state='работает'>{FAR}<error>Ключ не найден</error></SenseLock>", ("UNKNOWN", "SenseLock"), id="too large for a record"),
+        pytest.param(f"<a>SenseLock ключ - [работает]</a><SenseLock><state>отключен</state>{FAR}</SenseLock>", ("UNKNOWN", "SenseLock"),
+                     id="too large for a record, beside a good one"),
+        pytest.param("<SenseLock state='работает'>нет</SenseLock>", ("UNKNOWN", "нет"), id="a text beside its state"),
+        pytest.param("<SenseLock><driver state='работает'/></SenseLock>", NOT_SURE, id="the state of its driver"),
+        pytest.param(f"<SenseLock><state>работает</state>{DETAILS}</SenseLock>", ("OK", "работает"), id="ordinary details"),
+        pytest.param(f"<protection><type>SenseLock</type><state>работает</state>{DETAILS}</protection>", ("OK", "работает"), id="ordinary details, a name"),
+        pytest.param("<p name='SenseLock' value='работает'/><p name='SenseLock error' value='нет'/>", ("OK", "работает"), id="a name with error, none"),
+        pytest.param("<p name='SenseLock' value='работает'/><p name='SenseLock error' value='4111'/>", ("CRITICAL", "4111"), id="a name with error, one"),
+        pytest.param("<SenseLock>работает</SenseLock><SenseLockFound>нет</SenseLockFound>", NOT_SURE, id="a tag with found"),
+        # Kind and state of a binding in two places.
+        pytest.param("<binding><kind>локальная</kind><state>работает</state><status>не работает</status></binding>", ("CRITICAL", "не работает"), id="two states"),
+        pytest.param("<binding><kind>локальная</kind><state>работает</state><error>Ключ не найден</error></binding>", ("CRITICAL", "Ключ не найден"), id="an error"),
+        pytest.param("<user><binding kind='локальная' state='работает'/></user>", ("UNKNOWN", "локальная - [работает]"), id="a user's binding"),
+        pytest.param("<binding kind='домен к CORP' state='работает'/>", ("OK", "домен к CORP - [работает]"), id="a domain"),
+        pytest.param("<b>домен к CORP (ключ не найден) - [работает]</b>", ("UNKNOWN", "домен к CORP (ключ не найден) - [работает]"), id="more than a domain"),
+        pytest.param("<b>ПРИВЯЗКА: SENSELOCK КЛЮЧ - [НЕ РАБОТАЕТ]</b>", ("CRITICAL", "НЕ РАБОТАЕТ"), id="capitals"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_or_only_bears_the_name(xml: str, expected: tuple[str, str]) -> None:
+    data = f"<report><other><state>работает</state></other>{xml}</report>".encode()
+    for how in ({}, {"exact": True}):
+        statement = verdict_on(data, **how)
+        said = statement.text or statement.sentence.partition(":")[0]
+        said = re.sub(r"^.* - \[(.*)\]$", r"\1", said) if expected == NOT_SURE else said
+        assert (runtime.STATE_NAMES[statement.state], said) == expected, statement.sentence
 
 
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
@@ -577,7 +690,8 @@ def documents(count: int) -> Iterator[bytes]:
     texts = ["SenseLock", "senselock ключ", "SenseLock ключ - [работает]", "работает", "локальная - [работает]", "Привязка: x - [работает]",
              "не работает", "Device 'SenseLock' not found", "filler" * 3, " " * 50, "x" * 200, "y" * 1000, "Sen<![CDATA[seLock]]> ключ",
              "Sense<!-- c -->Lock", "S&#101;nseLock", "домен к X - [работает]", "Sense", "Lock"]  # fmt: skip
-    names = ["a", "b", "name", "state", "SenseLock", "value", "user", "binding", "param", "login", "k:SenseLock", "senselock_state"]
+    names = ["a", "b", "name", "state", "SenseLock", "value", "user", "binding", "param", "title", "k:SenseLock", "senselock_state"]
+    all_texts, harmless = [*texts, "Службы", "Журнал событий"], ["SenseLock", "работает", "SenseLock ключ - [работает]", "filler" * 3, "x" * 200, "y" * 1000]
 
     def element(chance: random.Random, depth: int = 0) -> str:
         name = chance.choice(names)
@@ -591,6 +705,7 @@ def documents(count: int) -> Iterator[bytes]:
 
     for seed in range(count):
         chance = random.Random(seed)
+        texts[:] = all_texts if seed % 3 else harmless  # of all texts together hardly any document is good
         parts = (element(chance) + "z" * chance.choice([0, 10, 100, 500, 3000]) for _ in range(chance.choice([1, 3, 8])))
         yield f"<root>{''.join(parts)}</root>".encode()
 
@@ -599,11 +714,11 @@ def test_the_verdict_depends_neither_on_blocks_nor_on_handlers(monkeypatch: pyte
     """Blocks of any length, handlers everywhere or only where a word is, exact paths or not: one verdict."""
     usual = kodeks_report.words_to_find
     states = set()
-    for number, data in enumerate(documents(60)):
-        reach = (40, 64, 200)[number % 3]
+    for number, data in enumerate(documents(90)):
+        reach = (40, 64, 200, 700)[number % 4]
         monkeypatch.setattr(kodeks_report, "REACH", reach)
         verdicts = set()
-        for block in (reach, reach + 7, 333, 1 << 20):
+        for block in (reach + 64, reach + 71, reach + 333, 1 << 20):
             monkeypatch.setattr(kodeks_report, "BLOCK", block)
             for words in (usual, lambda beginning: ()):
                 monkeypatch.setattr(kodeks_report, "words_to_find", words)
@@ -653,7 +768,7 @@ PINNED = "<r><m><s>1</s></m><m x='2'><s>работает</s><s> a <t>b</t> c </s
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/r/m/s", "1"), ("/r/m[2]/s", "работает"), ("/r/m[2]/s[2]", " a   c "), ("/r/m[2]/@x", "2"), ("/r/m[2]/e", ""),
+        ("/r/m/s", "1"), ("/r/m[2]/s", "работает"), ("/r/m[2]/s[2]", " a b  c "), ("/r/m[2]/@x", "2"), ("/r/m[2]/e", ""),
         ("/r/m[3]/s", None), ("/r/m/@x", None), ("/m/s", None), ("/r/m[2]/s/t", None), ("/r/m[2]/s[2]/t", "b"), ("/x", None),
     ],
 )  # fmt: skip
@@ -698,23 +813,26 @@ def test_every_path_that_is_shown_can_be_pinned() -> None:
         pytest.param("/srv/x/report_00_000000_20261123_2008.xml", datetime(2026, 11, 23, 20, 8), id="with a path"),
         pytest.param("C:\\x\\report_1_20280229_0000 (2).zip", datetime(2028, 2, 29), id="a copy"),
         pytest.param("/report_1_20261123_2008/other.zip", None, id="a folder's name"),
-        pytest.param("report_1_20260230_2008.zip", None, id="no such day"),
-        pytest.param("report_1_20261123_2460.zip", None, id="no such hour"),
-        pytest.param("report_1_00000000_0000.zip", None, id="zeros"),
-        pytest.param("report_1_20261123_20081.zip", None, id="too many digits"),
+        pytest.param("REPORT_00_000000_20261101_1200.XML", datetime(2026, 11, 1, 12), id="capitals"),
+        pytest.param("report-00-000000-20261123-2008.xml", datetime(2026, 11, 23, 20, 8), id="dashes"),
+        pytest.param("report_1_20261123_200859.zip", datetime(2026, 11, 23, 20, 8), id="with seconds"),
+        pytest.param("report_1_20260230_2008.zip", kodeks_report.IMPOSSIBLE, id="no such day"),
+        pytest.param("report_1_20261123_2460.zip", kodeks_report.IMPOSSIBLE, id="no such hour"),
+        pytest.param("report_1_00000000_0000.zip", kodeks_report.IMPOSSIBLE, id="zeros"),
+        pytest.param("report_1_20261123_20081.zip", kodeks_report.IMPOSSIBLE, id="too many digits"),
         pytest.param("backup_1_20261123_2008.zip", None, id="another file"),
         pytest.param("", None, id="nothing"),
     ],
 )
-def test_made_at(name: str, expected: datetime | None) -> None:
-    assert kodeks_report.made_at(name) == (expected.timestamp() if expected else None)
+def test_made_at(name: str, expected: datetime | float | None) -> None:
+    assert kodeks_report.made_at(name) == (expected.timestamp() if isinstance(expected, datetime) else expected)
 
 
 @pytest.mark.parametrize(
     ("beginning", "expected"),
     [
         (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"PK", ""), (b"<?xml", "xml"), (b"\xef\xbb\xbf <a>", "xml"), ("<a>".encode("utf-16"), "xml"),
-        ("<a>".encode("utf-16-be"), "xml"), (b"<!-- x --><a/>", "xml"), (b"<HTML>", ""), (b"\r\n<!DOCTYPE html>", ""), (b"", ""), (b"text", ""), (b"\0" * 99, ""),
+        ("<a>".encode("utf-16-be"), "xml"), (b"<!-- x --><a/>", "xml"), (b"<HTML>", ""), (b"\r\n<!DOCTYPE html>", ""), (b"<!doctype sysinfo><a/>", "xml"), (b"<!DOCTYPE\n HTML PUBLIC", ""), (b"", ""), (b"text", ""), (b"\0" * 99, ""),
     ],
 )  # fmt: skip
 def test_form_of(beginning: bytes, expected: str) -> None:
