@@ -20,19 +20,18 @@ import random
 import re
 import struct
 import tempfile
-import threading
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lab.evening import Evening
 from lab.run_check import run_check
 
-from fleet.link import Link
+from fleet.link import Link, LoopThread
 
 BUFFER_SEND = 5.0  # seconds, an agent's default
 VERSION = {"version": "7.0.9", "variant": 1}
@@ -47,8 +46,6 @@ STATES = {
     LOST: {"kodeks.forwarder": 7, "kodeks.key": 2, "kodeks.server": 2, LICENSE_MANAGER: 4},
 }
 """What the template makes of each answer (its value map): 0 OK, 2 CRITICAL, 4 not watched, 7 key not offered."""
-
-T = TypeVar("T")
 
 
 def plugin_lines() -> dict[str, dict[str, str]]:
@@ -208,22 +205,14 @@ class Fleet:
 
     def __init__(self, server_port: int) -> None:
         self.agents: dict[str, Agent] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._running: list[Future[None]] = []
-        self._thread.start()
-        self.link = self._make_link(server_port)
+        self._thread = LoopThread()
+        self.link = self._thread.do(self._make_link(server_port))
 
-    def _make_link(self, server_port: int) -> Link:
-        async def make() -> Link:
-            link = Link(server_port)
-            await link.start()
-            return link
-
-        return self._do(make())
-
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+    async def _make_link(self, server_port: int) -> Link:
+        link = Link(server_port)
+        await link.start()
+        return link
 
     def start(self, hosts: Sequence[str], proxy_port: int, within: float) -> None:
         """Start an agent for each host, evenly within so many seconds."""
@@ -231,7 +220,7 @@ class Fleet:
         for number, host in enumerate(hosts):
             agent = self.agents[host] = Agent(host, proxy_port, lines=lines)
             work = agent.run(within * number / len(hosts))
-            self._running.append(asyncio.run_coroutine_threadsafe(work, self._loop))
+            self._running.append(asyncio.run_coroutine_threadsafe(work, self._thread.loop))
 
     def failures(self) -> list[str]:
         """Agents that died, which a simulated one must not; and what refused values, which no test wants."""
@@ -253,11 +242,11 @@ class Fleet:
 
     def cut_line(self) -> None:
         """Cut the proxy off from the server; see `fleet.link`."""
-        self._do(self.link.cut())
+        self._thread.do(self.link.cut())
 
     def restore_line(self) -> None:
         """The proxy reaches the server again."""
-        self._do(self.link.restore())
+        self._thread.do(self.link.restore())
 
     def stop_measuring(self) -> None:
         """No agent measures any more; returns when every value has been confirmed."""
@@ -270,8 +259,5 @@ class Fleet:
         """End the agents and the line."""
         for running in self._running:
             running.cancel()
-        self._do(self.link.stop())
-        self._do(asyncio.sleep(0.1))  # cancelled work unwinds
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._thread.do(self.link.stop())
+        self._thread.close()

@@ -28,7 +28,8 @@ KEY_LOST = "SenseLockKeyStatus"
 _DIGEST = re.compile(r"DIGEST: (.+)")
 
 
-def _compare(what: str, wanted: Counter[str], found: Counter[str]) -> list[str]:
+def compare(what: str, wanted: Counter[str], found: Counter[str]) -> list[str]:
+    """What is missing and what is too many, in words."""
     lost, doubled = wanted - found, found - wanted
     words = [f"{count} {what} missing, for example {next(iter(lost))}" for count in [lost.total()] if count]
     return words + [f"{count} {what} too many, for example {next(iter(doubled))}" for count in [doubled.total()] if count]
@@ -46,7 +47,7 @@ def values(lab: ZabbixLab, fleet: Fleet) -> list[str]:
         "select h.host, i.key_, y.clock, y.ns, y.value from history_uint y join items i using (itemid)"
         f" join hosts h using (hostid) where i.key_ in ({keys})"
     )
-    return _compare("values", wanted, Counter(stored.splitlines()))
+    return compare("values", wanted, Counter(stored.splitlines()))
 
 
 def stored_count(lab: ZabbixLab) -> int:
@@ -81,7 +82,7 @@ def problems(lab: ZabbixLab, hosts: Iterable[str], resolved: Collection[str] = (
         " left join trigger_tag tag on tag.triggerid = found.objectid and tag.tag = 'alert'"
     )
     wanted = Counter(f"{host}|1|{KEY_LOST}" for host in hosts) + Counter(f"{host}|0|{KEY_LOST}" for host in resolved)
-    return _compare("events", wanted, Counter(found.splitlines()))
+    return compare("events", wanted, Counter(found.splitlines()))
 
 
 def problem_times(lab: ZabbixLab) -> dict[str, int]:

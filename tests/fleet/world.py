@@ -46,7 +46,7 @@ class Usage:
     def since(self, before: Usage) -> str:
         """What was used between, CPU in percent of one core."""
         wall = self.at - before.at
-        parts = [f"{name} {100 * (self.cpu[name] - before.cpu[name]) / wall:.0f} % {self.memory[name]:.0f} MiB" for name in WATCHED]
+        parts = [f"{name} {100 * (self.cpu[name] - before.cpu[name]) / wall:.0f} % {self.memory[name]:.0f} MiB" for name in self.cpu]
         return f"over {wall:.0f} s: " + ", ".join(parts)
 
 

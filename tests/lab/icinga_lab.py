@@ -13,10 +13,9 @@ hosts. Daemons, ITL and the cluster's certificates are Debian's icinga2.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
-import re
-import shutil
 import signal
 import ssl
 import subprocess
@@ -57,7 +56,7 @@ object Zone "global-templates" {{ global = true }}
 include <itl>
 include <plugins>
 object CheckerComponent "checker" {{ }}
-object FileLogger "log" {{ severity = "information"; path = "{folder}/icinga2.log" }}
+object FileLogger "log" {{ severity = "information"; path = "{folder}/log/icinga2.log" }}
 object ApiListener "api" {{ bind_host = "127.0.0.1"; bind_port = "{own_port}"; accept_commands = true; accept_config = true }}
 """
 
@@ -66,12 +65,12 @@ object Endpoint "{agent}" {{ host = "127.0.0.1"; port = "{port}" }}
 object Zone "{agent}" {{ endpoints = [ "{agent}" ]; parent = "{master}" }}
 """
 
+API_ACCESS = f'object ApiUser "{API_USER}" {{ password = "{API_PASSWORD}"; permissions = [ "*" ] }}\n'
+
 SITE = """\
-object NotificationComponent "notification" {{ }}
-object ApiUser "{api_user}" {{ password = "{api_password}"; permissions = [ "*" ] }}
 object User "oncall" {{ states = [ OK, Warning, Critical, Unknown ]; types = [ Problem, Recovery ] }}
 object NotificationCommand "site-notify-service" {{
-  command = [ "/usr/bin/python3", "{folder}/notify_sink.py", "{url}" ]
+  command = [ "/usr/bin/python3", "{script}", "{url}" ]
   env = {{ {macros} }}
 }}
 template Host "site-host" {{ check_command = "passive"; enable_active_checks = false; max_check_attempts = 1 }}
@@ -89,6 +88,13 @@ ICINGA_MACROS = {
     "SERVICENOTESURL": "$service.notes_url$",
 }
 assert set(ICINGA_MACROS) == set(MACROS)
+
+
+def write_site(file: Path, script: Path, sink: NotificationSink) -> None:
+    """The site's own objects, and the program that its notification command runs."""
+    script.write_text((ROOT / "tests/lab/notify_sink.py").read_text())
+    macros = "; ".join(f'NAGIOS_{name} = "{macro}"' for name, macro in ICINGA_MACROS.items())
+    file.write_text(SITE.format(script=script, url=sink.url, macros=macros))
 
 
 @cache
@@ -152,26 +158,21 @@ def cluster_ports() -> dict[str, int]:
 
 
 class IcingaNode(EngineProcess):
-    """A daemon with its folder and its certificate."""
+    """A daemon with its folder, whose layout is that of /etc/icinga2 and /var/lib/icinga2 in one; what it runs on is written by others."""
 
-    def __init__(self, name: str, ports: Mapping[str, int], plugins: Path, unit: int = 1) -> None:
+    def __init__(self, name: str, port: int) -> None:
         super().__init__(name)
-        self.port = ports[name]
+        self.port = port
         for part in ("data/certs", "data/api", "log", "cache", "spool", "run", "zones.d", "conf.d"):
             (self.folder / part).mkdir(parents=True)
-        write_certificates(self.folder / "data/certs", name)
-        settings = {"name": name, "master": MASTER, "folder": self.folder, "plugins": plugins, "unit": unit}
-        main = CONSTANTS.format(**settings, master_port=ports[MASTER], own_port=self.port)
-        for agent in AGENTS if name == MASTER else (name,):
-            main += AGENT_ZONE.format(agent=agent, port=ports[agent], master=MASTER)
-        (self.folder / "icinga2.conf").write_text(main + f'include_recursive "{self.folder}/conf.d"\n')
 
     def history(self, host: str) -> str:
         """What icinga2.log says about a host."""
         return "\n".join(line for line in self.log.splitlines() if f"{host}!" in line and "HttpServer" not in line)
 
-    def command(self, *more: str) -> list[str]:
-        """The command line of the daemon."""
+    @property
+    def options(self) -> list[str]:
+        """Options that make every command of icinga2 work in this node's folder, as the engine's user."""
         folders = {
             "DataDir": "data",
             "LogDir": "log",
@@ -182,28 +183,100 @@ class IcingaNode(EngineProcess):
             "ConfigDir": "",
             "ZonesDir": "zones.d",
         }
-        defined = [f"-D{name}={self.folder / part}" for name, part in folders.items()]
-        return [BINARY, "daemon", "-c", str(self.folder / "icinga2.conf"), *identity(), *defined, *more]
+        return [*identity(), *(f"-D{name}={self.folder / part}" for name, part in folders.items())]
+
+    def command(self, *more: str) -> list[str]:
+        """The command line of the daemon."""
+        return [BINARY, "daemon", "-c", str(self.folder / "icinga2.conf"), *self.options, *more]
+
+    def cli(self, *words: str) -> str:
+        """Run another command of icinga2, such as `pki ticket`, and return what it says; AssertionError if it fails."""
+        hand_over(self.folder)
+        environment = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
+        done = subprocess.run([BINARY, *words, *self.options], capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, f"icinga2 {' '.join(words)} exits {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
 
     def verify(self) -> str:
         """What `icinga2 daemon -C` says; AssertionError if it finds an error or warns."""
-        hand_over(self.folder)
-        environment = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
-        done = subprocess.run(self.command("-C"), capture_output=True, text=True, env=environment, check=False)
-        said = done.stdout + done.stderr
+        said = self.cli("daemon", "-c", str(self.folder / "icinga2.conf"), "-C")
         # A rule for a link that no host of this test has is no fault.
         warnings = [line for line in said.splitlines() if "warning/" in line and "does not match anywhere" not in line]
-        assert done.returncode == 0 and not warnings, f"icinga2 -C exits {done.returncode}:\n{said}"
+        assert not warnings, f"icinga2 -C warns:\n{said}"
         return said
 
     @property
     def log(self) -> str:
         """icinga2.log."""
-        file = self.folder / "icinga2.log"
+        file = self.folder / "log/icinga2.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
+    # ---- the API
 
-class IcingaAgent(IcingaNode):
+    def _api(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask the API, again and again while a reload changes the process behind it."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self._ask(method, path, body)
+            except urllib.error.HTTPError:
+                raise
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        headers = {**self._headers(), "X-HTTP-Method-Override": method}
+        url = f"https://127.0.0.1:{self.port}/v1/{path}"
+        request = urllib.request.Request(url, json.dumps(body or {}).encode(), headers, method="POST")
+        https = urllib.request.HTTPSHandler(context=self._trust())
+        with urllib.request.build_opener(urllib.request.ProxyHandler({}), https).open(request, timeout=10) as reply:
+            return json.load(reply)["results"]
+
+    def _trust(self) -> ssl.SSLContext:
+        trust = ssl.create_default_context(cafile=str(self.folder / "data/certs/ca.crt"))
+        trust.check_hostname = False
+        return trust
+
+    def _headers(self) -> dict[str, str]:
+        code = base64.b64encode(f"{API_USER}:{API_PASSWORD}".encode()).decode()
+        return {"Authorization": f"Basic {code}", "Accept": "application/json"}
+
+    def _program_start(self) -> float:
+        status = self._api("GET", "status/IcingaApplication")[0]["status"]["icingaapplication"]["app"]
+        return float(status["program_start"])
+
+    def is_connected(self, endpoint: str) -> bool:
+        """Whether an endpoint has a connection to this node."""
+        return bool(self._api("GET", f"objects/endpoints/{endpoint}")[0]["attrs"]["connected"])
+
+    def check_all_now(self, condition: str) -> int:
+        """Check every service of which this filter of the API is true at once, whatever its schedule; returns their number."""
+        return len(self._api("POST", "actions/reschedule-check", {"type": "Service", "filter": condition, "force": True}))
+
+    def open_events(self, kinds: Sequence[str], condition: str) -> http.client.HTTPSConnection:
+        """Ask for these events, as they happen, as far as this filter is true of them; the answer's lines are JSON."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=None, context=self._trust())
+        body = {"queue": f"lab-{os.urandom(4).hex()}", "types": list(kinds), "filter": condition}
+        connection.request("POST", "/v1/events", json.dumps(body), self._headers())
+        return connection
+
+
+class LabNode(IcingaNode):
+    """A node with a configuration of the lab's own, as small as can be, and a certificate of the lab's authority."""
+
+    def __init__(self, name: str, ports: Mapping[str, int], plugins: Path, unit: int = 1) -> None:
+        super().__init__(name, ports[name])
+        write_certificates(self.folder / "data/certs", name)
+        settings = {"name": name, "master": MASTER, "folder": self.folder, "plugins": plugins, "unit": unit}
+        main = CONSTANTS.format(**settings, master_port=ports[MASTER], own_port=self.port)
+        for agent in AGENTS if name == MASTER else (name,):
+            main += AGENT_ZONE.format(agent=agent, port=ports[agent], master=MASTER)
+        (self.folder / "icinga2.conf").write_text(main + f'include_recursive "{self.folder}/conf.d"\n')
+
+
+class IcingaAgent(LabNode):
     """The agent on the Kodeks machines: it runs what the master asks for, by command definitions that the master sends it."""
 
     def __init__(self, name: str, ports: Mapping[str, int], plugins: Path) -> None:
@@ -219,7 +292,7 @@ class IcingaAgent(IcingaNode):
         self.start(self.command())
 
 
-class IcingaMaster(IcingaNode):
+class IcingaMaster(LabNode):
     """The monitoring server. `unit` is how many seconds a minute of the templates lasts."""
 
     def __init__(self, sink: NotificationSink, ports: Mapping[str, int], plugins: Path, unit: int = 1) -> None:
@@ -229,11 +302,8 @@ class IcingaMaster(IcingaNode):
             zone = "global-templates" if file.name == "kodeks-commands.conf" else MASTER
             (self.folder / "zones.d" / zone).mkdir(exist_ok=True)
             (self.folder / "zones.d" / zone / file.name).write_text(file.read_text())
-        script = self.folder / "notify_sink.py"
-        script.write_text((ROOT / "tests/lab/notify_sink.py").read_text())
-        macros = "; ".join(f'NAGIOS_{name} = "{macro}"' for name, macro in ICINGA_MACROS.items())
-        site = SITE.format(api_user=API_USER, api_password=API_PASSWORD, folder=self.folder, url=sink.url, macros=macros)
-        (self.folder / "conf.d/site.conf").write_text(site)
+        write_site(self.folder / "conf.d/site.conf", self.folder / "notify_sink.py", sink)
+        (self.folder / "conf.d/features.conf").write_text('object NotificationComponent "notification" { }\n' + API_ACCESS)
 
     def add_hosts(self, hosts: Sequence[IcingaHost]) -> None:
         """Write the hosts' files; `reload` makes a running Icinga read them."""
@@ -253,40 +323,6 @@ class IcingaMaster(IcingaNode):
         umbrella = int((self.folder / "run/icinga2.pid").read_text())
         os.kill(umbrella, signal.SIGHUP)
         await_true("icinga2 is back after its reload", lambda: self._program_start() > before, 30)
-
-    # ---- the API
-
-    def _api(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Ask the API, again and again while a reload changes the process behind it."""
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                return self._ask(method, path, body)
-            except urllib.error.HTTPError:
-                raise
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        trust = ssl.create_default_context(cafile=str(self.folder / "data/certs/ca.crt"))
-        trust.check_hostname = False
-        code = base64.b64encode(f"{API_USER}:{API_PASSWORD}".encode()).decode()
-        headers = {"Authorization": f"Basic {code}", "Accept": "application/json", "X-HTTP-Method-Override": method}
-        url = f"https://127.0.0.1:{self.port}/v1/{path}"
-        request = urllib.request.Request(url, json.dumps(body or {}).encode(), headers, method="POST")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
-        with opener.open(request, timeout=10) as reply:
-            return json.load(reply)["results"]
-
-    def _program_start(self) -> float:
-        status = self._api("GET", "status/IcingaApplication")[0]["status"]["icingaapplication"]["app"]
-        return float(status["program_start"])
-
-    def is_connected(self, agent: str) -> bool:
-        """Whether an agent's endpoint has a connection to this master."""
-        return bool(self._api("GET", f"objects/endpoints/{agent}")[0]["attrs"]["connected"])
 
     def await_agent(self, agent: IcingaAgent) -> None:
         """Wait until a new agent has the command definitions: it takes them over and restarts itself."""
@@ -340,7 +376,7 @@ class IcingaMaster(IcingaNode):
 
     def wait_all_ok(self, seconds: float = 60) -> None:
         """Wait until every service of every host has been checked and is OK. Icinga spreads first checks: here it does not."""
-        self._api("POST", "actions/reschedule-check", {"type": "Service", "filter": "true", "force": True})
+        self.check_all_now("true")
         deadline = time.monotonic() + seconds
         while problems := self._problems():
             assert time.monotonic() < deadline, f"not OK after {seconds:g} s:\n" + "\n".join(problems)
@@ -353,10 +389,3 @@ class IcingaMaster(IcingaNode):
             for name, status in self.services(host.name).items()
             if status.state != 0 or not status.checked
         ]
-
-
-def stock_configuration(folder: Path, unused: re.Pattern[str]) -> Path:
-    """A copy of Debian's /etc/icinga2 in `folder`, without the files whose names match `unused`."""
-    copy = folder / "icinga2"
-    shutil.copytree("/etc/icinga2", copy, symlinks=False, ignore=lambda _, names: [name for name in names if unused.search(name)])
-    return copy

@@ -78,7 +78,10 @@ class NotificationSink:
             def log_message(self, format: str, *args: object) -> None:
                 """Keep the test's output free of requests."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Post)
+        class Patient(ThreadingHTTPServer):
+            request_queue_size = 1024  # a storm comes at once, and none of it may be lost here
+
+        self._server = Patient(("127.0.0.1", 0), Post)
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 

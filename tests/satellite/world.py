@@ -1,0 +1,205 @@
+"""The whole: a master, a line and a satellite for each site, the machines. The test and the measurement play on it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from fleet.link import LoopThread, Relay
+from fleet.world import Usage
+from lab.icinga_lab import IcingaHost
+from lab.notify_sink import NotificationSink
+
+from satellite import books
+from satellite.books import Ledger, Result
+from satellite.cluster import SATELLITE_SERVICE, FleetNode, Master, Satellite, Site
+from satellite.recorded import FORWARDED, LOCAL, Recorded
+
+
+@dataclass(frozen=True)
+class Customer:
+    """So many hosts in a zone; how many seconds a minute of the templates lasts there."""
+
+    hosts: int
+    minute: int
+
+
+def definition(name: str, kind: str, plugins: str) -> IcingaHost:
+    """A machine as host.conf.example shows it, but without an agent: the satellite runs the checks."""
+    kodeks: dict[str, object] = {
+        "key": {"location": kind},
+        "server": {"port": 80, "source": "page", "logname": "smartlogin", "password_file": "/etc/icinga2/kodeks.password"},
+        "notification": {"command": "site-notify-service", "users": ["oncall"]},
+    }
+    if kind == FORWARDED:
+        kodeks["forwarder"] = {
+            "product": "usb-redirector",
+            "license_expires": "perpetual",
+            "side": "client",
+            "device": "0471:485d",
+            "process": "usbsrvd",
+            "hostname": "192.0.2.20",
+        }
+    return IcingaHost(name, kodeks, {"kodeks_plugin_dir": plugins})
+
+
+class SatelliteWorld:
+    """Everything running; a context manager. `customers` by zone; `names` are their hosts, every second key forwarded.
+
+    `calm` returns once every service of every host has been checked and is OK; the books begin there. `minute`: of the master, which watches
+    the satellites.
+    """
+
+    def __init__(self, customers: Mapping[str, Customer], minute: int) -> None:
+        self._stack = ExitStack()
+        self.customers, self.minute = customers, minute
+        self.names = {zone: [f"{zone}-kodeks-{n:04}" for n in range(1, row.hosts + 1)] for zone, row in customers.items()}
+        self.lines: dict[str, Relay] = {}
+        self.satellites: dict[str, Satellite] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self.gaps: list[tuple[float, float]] = []
+        self.begun = self.horizon = 0.0
+
+    def __enter__(self) -> SatelliteWorld:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        self.sink = self._stack.enter_context(NotificationSink())
+        self.machines = self._stack.enter_context(Recorded())
+        self._loop = LoopThread()
+        self._stack.callback(self._loop.close)
+        self.master = self._stack.enter_context(Master(self.sink, self.minute))
+        sites = [Site(zone, row.minute) for zone, row in self.customers.items()]
+        for site in sites:
+            for number, name in enumerate(self.names[site.zone]):
+                self.machines.add(name, FORWARDED if number % 2 else LOCAL)
+            hosts = [definition(name, self.machines.kinds[name], str(self.machines.plugins(name))) for name in self.names[site.zone]]
+            self.master.add_site(site, hosts)
+        self.master.verify()
+        self.master.launch()
+        for site in sites:
+            line = self.lines[site.zone] = Relay(self.master.port)
+            self._loop.do(line.start())
+            self._stack.callback(self.cut, site.zone)
+            self.satellites[site.zone] = self._stack.enter_context(Satellite(site, self.master, line.port))
+        for satellite in self.satellites.values():
+            satellite.await_hosts()
+
+    def _listen(self) -> None:
+        self.ledgers["master"] = self._stack.enter_context(Ledger(self.master, self.customers))
+        for zone, satellite in self.satellites.items():
+            self.ledgers[zone] = self._stack.enter_context(Ledger(satellite, [zone]))
+        self.begun = time.time()  # from here on every book has every result
+
+    def wait(self, what: str, probe: Callable[[], bool], timeout: float, pause: float = 0.25) -> float:
+        """Wait for something and return when it was so; AssertionError with where things stand."""
+        deadline = time.time() + timeout
+        while not probe():
+            assert time.time() < deadline, f"not within {timeout:g} s: {what}; {self.state()}"
+            time.sleep(pause)
+        return time.time()
+
+    def calm(self, timeout: float) -> None:
+        """Let every service be checked at once, and wait until the master has them all, OK."""
+        for satellite in self.satellites.values():
+            satellite.check_all_now("true")
+        self.master.check_all_now(f'service.name == "{SATELLITE_SERVICE}"')
+        self.wait("every service checked and OK", lambda: not self.master.unwell(), timeout, 1.0)
+        self.sink.received.clear()  # of satellites that were not there yet
+        self._listen()
+
+    def told(self, word: str, count: int, timeout: float) -> float:
+        """Wait until so many messages about hosts of customers have come."""
+        return self.wait(f"{count} {word}", lambda: self.heard(word) >= count, timeout)
+
+    def heard(self, word: str) -> int:
+        """Messages about customers' hosts, satellites not counted."""
+        return sum(books.count(self.sink, word, f"{zone}-") for zone in self.customers)
+
+    def cut(self, zone: str) -> None:
+        """Break the line of a customer: connections are reset and refused."""
+        begun = time.time()
+        self._loop.do(self.lines[zone].cut())
+        self._note_gap(begun)
+
+    def silence(self, zone: str) -> None:
+        """Break the line of a customer so that nobody is told: what is sent is lost."""
+        self._loop.do(self.lines[zone].die())
+
+    def restore(self, zone: str) -> float:
+        """The line is back; returns when the satellite has told everything it kept."""
+        satellite, before, begun = self.satellites[zone], self.satellites[zone].replays, time.time()
+        self._loop.do(self.lines[zone].restore())
+        replayed = self.wait(f"{satellite.name} has replayed its log", lambda: satellite.replays > before, 60, 0.1)
+        self._note_gap(begun)
+        return replayed
+
+    def _note_gap(self, begun: float) -> None:
+        self.gaps.append((begun - 2.0, time.time() + 2.0))
+
+    def settle(self, timeout: float) -> None:
+        """Close the books: wait until everything from before this moment is in them."""
+        self.horizon = time.time()
+
+        def arrived() -> bool:
+            return all(
+                any(result.ended > self.horizon and result.service.startswith(f"{zone}-") for result in self.ledgers[node].results[-5000:])
+                for zone in self.customers
+                for node in ("master", zone)
+            )
+
+        self.wait("results from after the end in every book", arrived, timeout)
+        time.sleep(2.0)  # events come in bursts
+
+    def differences(self) -> list[str]:
+        """What the master's book of results has against those of the satellites, but for what `lost_in_gaps` counts."""
+        missing = [result for result in self._missing() if not self._in_gap(result)]
+        words = [f"{len(missing)} results missing, for example {missing[0]}"] if missing else []
+        doubled = Counter(map(str, self._book("master"))) - Counter(str(r) for zone in self.customers for r in self._book(zone))
+        words += [f"{doubled.total()} results too many, for example {next(iter(doubled))}"] if doubled else []
+        return words + books.disorder(self.ledgers["master"])
+
+    def lost_in_gaps(self) -> int:
+        """Results that never reached the master, measured while the line broke or came back."""
+        return sum(self._in_gap(result) for result in self._missing())
+
+    def _missing(self) -> list[Result]:
+        arrived = set(self._book("master"))
+        return [result for zone in self.customers for result in self._book(zone) if result not in arrived]
+
+    def _book(self, node: str) -> list[Result]:
+        return [result for result in self.ledgers[node].results if self.begun <= result.ended <= self.horizon]
+
+    def _in_gap(self, result: Result) -> bool:
+        return any(begun <= result.ended <= ended for begun, ended in self.gaps)
+
+    def usage(self) -> Usage:
+        """CPU and memory of each daemon, and CPU of what each starts."""
+        cpu: dict[str, float] = {}
+        memory: dict[str, float] = {}
+        nodes: dict[str, tuple[FleetNode, str]] = {"master": (self.master, "messages")}
+        nodes.update({zone: (satellite, "checks") for zone, satellite in self.satellites.items()})
+        for title, (node, work) in nodes.items():
+            cpu[title], memory[title], cpu[f"{title}'s {work}"] = node.usage()
+            memory[f"{title}'s {work}"] = 0.0
+        return Usage(time.time(), cpu, memory)
+
+    def state(self) -> str:
+        """Where things stand, for a failure."""
+        words = {word: self.heard(word) for word in ("FIRING", "RESOLVED", "WARNING")}
+        kept = {name: len(ledger.results) for name, ledger in self.ledgers.items()}
+        logs = "\n".join(f"{node.name}: {node.console[-600:]}" for node in (self.master, *self.satellites.values()))
+        return f"messages {words}, results {kept}, not OK: {self.master.unwell()[:5]}\n{logs}"
+
+
