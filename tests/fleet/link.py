@@ -58,12 +58,14 @@ class LoopThread:
 
 
 class Relay:
-    """A TCP relay to a port of 127.0.0.1. While `dead`, connections stand and whatever is sent into them is lost."""
+    """A TCP relay to a port of 127.0.0.1. While `dead`, connections stand and whatever is sent into them is lost.
+    `carried` counts the bytes that passed, in both directions."""
 
     def __init__(self, server_port: int) -> None:
         self.server_port = server_port
         self.port = 0
         self.dead = False
+        self.carried = 0
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -123,6 +125,7 @@ class Relay:
         try:
             while chunk := await source.read(65536):
                 if not self.dead:
+                    self.carried += len(chunk)
                     sink.write(chunk)
                     await sink.drain()
         except OSError:

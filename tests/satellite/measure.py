@@ -39,14 +39,16 @@ class Story:
     def steady(self, seconds: float) -> None:
         """What the fleet costs while nothing happens."""
         world = self.world
-        before, taken = world.usage(), len(world.ledgers["master"].results)
+        before, taken, carried = world.usage(), len(world.ledgers["master"].results), world.lines[ZONE].carried
         time.sleep(seconds)
-        self.say(f"steady: {(len(world.ledgers['master'].results) - taken) / seconds:.0f} results/s without the helper services")
+        results, bytes_ = len(world.ledgers["master"].results) - taken, world.lines[ZONE].carried - carried
+        self.say(f"steady: {results / seconds:.0f} results/s, helper services not counted; {bytes_ / 1024 / seconds:.0f} KiB/s on the line")
         self.say(world.usage().since(before))
 
     def lose(self, cut: float, silent: bool) -> None:
         """The keys are lost within ten seconds; with `cut` the line breaks before it for so many seconds."""
         world, before = self.world, self.world.usage()
+        broke = time.time()
         if cut:
             (world.silence if silent else world.cut)(ZONE)
             self.say("the line is " + ("dead, and nobody is told" if silent else "cut"))
@@ -54,7 +56,7 @@ class Story:
         begun = time.time()
         world.machines.play(LOST, self.lost, within=10)
         if cut:
-            self._wait_in_the_dark(begun + cut, silent)
+            self._wait_in_the_dark(broke, begun + cut, silent)
             begun = world.restore(ZONE)
             self.say("the line is back, the log is replayed")
         for count in sorted({1, len(self.lost) // 2, len(self.lost)}):
@@ -62,16 +64,15 @@ class Story:
             self.say(f"{count} told {told - begun:.1f} s after {'the line is back' if cut else 'the first key is lost'}")
         self.say(world.usage().since(before))
 
-    def _wait_in_the_dark(self, until: float, silent: bool) -> None:
+    def _wait_in_the_dark(self, broke: float, until: float, silent: bool) -> None:
         world, place = self.world, f"{self.world.satellites[ZONE].name} {SATELLITE_SERVICE}"
-        begun = time.time()
         if silent:
             noticed = world.wait("the satellite notices", lambda: not world.satellites[ZONE].is_connected(world.master.name), 200)
-            self.say(f"the satellite notices {noticed - begun:.0f} s later; results are kept from now on")
-            world.gaps.append((begun - 10, noticed + 2))
+            self.say(f"the satellite notices {noticed - broke:.0f} s later; results are kept from now on")
+            world.gaps.append((broke - 2, noticed + 2))
             world.cut(ZONE)
         told = world.wait("told that the site is cut off", lambda: books.count(world.sink, "FIRING", place.split()[0]) > 0, 400)
-        self.say(f"{SATELLITE_SERVICE} told {told - begun:.0f} s after the break")
+        self.say(f"{SATELLITE_SERVICE} told {told - broke:.0f} s after the break")
         self.line = [place]
         time.sleep(max(0.0, until - time.time()))
         size = world.satellites[ZONE].replay_log_size() / 2**20
@@ -92,7 +93,7 @@ class Story:
         places = [*world.machines.firing(self.lost), *self.line]
         self.differences = books.told(world.sink, places, places) + world.differences()
         self.say(f"{len(world.ledgers['master'].results)} results on the master; {world.lost_in_gaps()} never came,"
-                 " all from the seconds in which the line broke or came back")  # fmt: skip
+                 " all from when the line broke unnoticed or came back")  # fmt: skip
         self.say("the books balance" if not self.differences else f"DIFFERENCES: {self.differences}")
 
 
