@@ -16,7 +16,7 @@ parallel="-n 2 --dist loadgroup --reruns 1 --reruns-delay 2 -rR"
 
 # What plays in real time on real engines runs alone, one suite after the other, and a suite that fails is played once
 # more from nothing: two engines that start at once on two cores can be late. What fails twice fails.
-alone="tests/engines/zabbix/test_evening.py tests/engines/nagios tests/engines/icinga2 tests/fleet tests/kernel"
+alone="tests/engines/zabbix/test_evening.py tests/engines/nagios tests/engines/icinga2 tests/fleet tests/satellite tests/kernel"
 failed=""
 others=""
 for suite in $alone; do

@@ -81,14 +81,14 @@ def _words(items: Iterable[Notification]) -> Counter[str]:
     return Counter(f"{item.host} {item}" for item in items)
 
 
-def told(sink: NotificationSink, firing: Iterable[str], resolved: Iterable[str] = ()) -> list[str]:
+def told(heard: Iterable[Notification], firing: Iterable[str], resolved: Iterable[str] = ()) -> list[str]:
     """One FIRING for each of these ("HOST SERVICE"), one RESOLVED for each of those, and not a word more to anybody?"""
     wanted: Counter[str] = Counter()
     for word, places in (("FIRING", firing), ("RESOLVED", resolved)):
         for place in places:
             host, _, service = place.partition(" ")
             wanted[f"{host} {word} {service}"] += 1
-    return compare("messages", wanted, _words(list(sink.received)))
+    return compare("messages", wanted, _words(heard))
 
 
 def count(sink: NotificationSink, word: str, prefix: str = "") -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -53,6 +53,11 @@ class Site:
         """Its satellite."""
         return f"icinga.{self.zone}.example"
 
+    @property
+    def agent(self) -> str:
+        """The endpoint of its machine that has an agent."""
+        return f"kodeks1.{self.zone}.example"
+
 
 class FleetNode(IcingaNode):
     """A node that starts as Debian's package leaves it. `minute` as in `Site`."""
@@ -62,15 +67,31 @@ class FleetNode(IcingaNode):
         shutil.copytree("/etc/icinga2", self.folder, symlinks=True, dirs_exist_ok=True)
         self._minute = minute
 
-    def set_up(self, commands: Sequence[Sequence[str]], replaced: Mapping[str, str]) -> None:
-        """Run the README's commands for this node, with these words replaced."""
+    def set_up(self, commands: Sequence[Sequence[str]]) -> None:
+        """Run these commands of the README, and add what a lab needs."""
         for words in commands:
-            words = [replaced.get(word, word) for word in words]
             own = ["--listen", f"127.0.0.1,{self.port}"] if words[:2] == ["node", "setup"] else []
             self.cli(*words, *own)
         with (self.folder / "constants.conf").open("a") as constants:
             constants.write(f"const KodeksMinute = {self._minute}s\n")
         (self.folder / "features-enabled/lab.conf").write_text(API_ACCESS)
+
+    def join(self, beginning: str, master: Master, parent: str, port: int, site: Site) -> None:
+        """Run the commands of the README's block that begins so, which name a parent, and start the daemon."""
+
+        def ours(word: str) -> str:
+            if word == "TICKET":
+                return master.ticket(self.name)
+            word = word.replace("/var/lib/icinga2", str(self.folder / "data")).replace(EXAMPLE, site.zone)
+            return re.sub(rf"{re.escape(parent)},5665$", f"127.0.0.1,{port}", word)
+
+        commands = []
+        for words in node_commands(beginning):
+            if words[:2] == ["pki", "save-cert"]:
+                words = ["127.0.0.1" if word.replace(EXAMPLE, site.zone) == parent else str(port) if word == "5665" else word for word in words]
+            commands.append([ours(word) for word in words])
+        self.set_up(commands)
+        self.launch()
 
     def launch(self) -> None:
         """Start the daemon."""
@@ -118,7 +139,7 @@ class Master(FleetNode):
         self._sink = sink
 
     def __enter__(self) -> Master:
-        self.set_up(node_commands("# on the master"), {})
+        self.set_up(node_commands("# on the master"))
         shared = self.folder / "zones.d/kodeks"
         shared.mkdir()
         for file in TEMPLATES.glob("kodeks-*.conf"):
@@ -138,6 +159,11 @@ class Master(FleetNode):
         for host in hosts:
             (own / f"{host.name}.conf").write_text(host.definition())
 
+    def add_agent(self, site: Site, host: IcingaHost) -> None:
+        """A machine of a customer that has an agent, before the master is started."""
+        zones = block("/* /etc/icinga2/zones.d/site-042/kodeks1.conf").replace(EXAMPLE, site.zone)
+        (self.folder / f"zones.d/{site.zone}/{host.name}.conf").write_text(zones + host.definition())
+
     def ticket(self, name: str) -> str:
         """The ticket with which a node gets its certificate."""
         return self.cli("pki", "ticket", "--cn", name).split()[-1]
@@ -151,19 +177,7 @@ class Satellite(FleetNode):
         self.site, self._master, self._line = site, master, line_port
 
     def __enter__(self) -> Satellite:
-        certificate = str(self.folder / "data/certs/master.crt")
-        replaced = {
-            "TICKET": self._master.ticket(self.name),
-            f"icinga.{EXAMPLE}.example": self.name,
-            EXAMPLE: self.site.zone,
-            "master.example": "127.0.0.1",
-            "5665": str(self._line),
-            "master.example,5665": f"127.0.0.1,{self._line}",
-            "master.example,master.example,5665": f"master.example,127.0.0.1,{self._line}",
-            "/var/lib/icinga2/certs/master.crt": certificate,
-        }
-        self.set_up(node_commands("# on the satellite"), replaced)
-        self.launch()
+        self.join("# on the satellite", self._master, MASTER, self._line, self.site)
         return self
 
     def await_hosts(self) -> None:
@@ -179,3 +193,20 @@ class Satellite(FleetNode):
     def replay_log_size(self) -> int:
         """Bytes of results that wait for the master."""
         return sum(file.stat().st_size for file in (self.folder / "data/api/log").glob("*"))
+
+
+class Agent(FleetNode):
+    """The agent on a machine of a customer. It reaches the satellite, which runs, and nobody connects to it."""
+
+    def __init__(self, satellite: Satellite, master: Master) -> None:
+        super().__init__(satellite.site.agent, satellite.site.minute)
+        self._satellite, self._master = satellite, master
+
+    def __enter__(self) -> Agent:
+        self.join("# on the Kodeks machine", self._master, self._satellite.name, self._satellite.port, self._satellite.site)
+        return self
+
+    def await_commands(self) -> None:
+        """Wait until it has the command definitions, for which it restarts itself."""
+        await_true(f"{self.name} has the commands", lambda: "are equal to production" in self.log, 60)
+        await_true(f"{self.name} is connected", lambda: self._satellite.is_connected(self.name), 30)

@@ -5,26 +5,30 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 from fleet.link import LoopThread, Relay
 from fleet.world import Usage
 from lab.icinga_lab import IcingaHost
+from lab.kodeks_machine import KodeksMachine
 from lab.notify_sink import NotificationSink
 
 from satellite import books
 from satellite.books import Ledger, Result
-from satellite.cluster import SATELLITE_SERVICE, FleetNode, Master, Satellite, Site
+from satellite.cluster import SATELLITE_SERVICE, Agent, FleetNode, Master, Satellite, Site
 from satellite.recorded import FORWARDED, LOCAL, Recorded
 
 
 @dataclass(frozen=True)
 class Customer:
-    """So many hosts in a zone; how many seconds a minute of the templates lasts there."""
+    """So many hosts in a zone; how many seconds a minute of the templates lasts there; whether there is one host more, which
+    has an agent and the real plugins."""
 
     hosts: int
     minute: int
+    agent: bool = False
 
 
 def definition(name: str, kind: str, plugins: str) -> IcingaHost:
@@ -59,8 +63,10 @@ class SatelliteWorld:
         self.names = {zone: [f"{zone}-kodeks-{n:04}" for n in range(1, row.hosts + 1)] for zone, row in customers.items()}
         self.lines: dict[str, Relay] = {}
         self.satellites: dict[str, Satellite] = {}
+        self.real: dict[str, KodeksMachine] = {}
         self.ledgers: dict[str, Ledger] = {}
-        self.gaps: list[tuple[float, float]] = []
+        self.outages: list[tuple[float, float]] = []
+        self._broken: dict[str, float] = {}
         self.begun = self.horizon = 0.0
 
     def __enter__(self) -> SatelliteWorld:
@@ -76,25 +82,39 @@ class SatelliteWorld:
 
     def _start(self) -> None:
         self.sink = self._stack.enter_context(NotificationSink())
-        self.machines = self._stack.enter_context(Recorded())
         self._loop = LoopThread()
         self._stack.callback(self._loop.close)
-        self.master = self._stack.enter_context(Master(self.sink, self.minute))
+        self.machines, self.master = Recorded(), Master(self.sink, self.minute)
+        self._enter_together(self.machines, self.master)  # certificates take seconds
         sites = [Site(zone, row.minute) for zone, row in self.customers.items()]
         for site in sites:
             for number, name in enumerate(self.names[site.zone]):
                 self.machines.add(name, FORWARDED if number % 2 else LOCAL)
             hosts = [definition(name, self.machines.kinds[name], str(self.machines.plugins(name))) for name in self.names[site.zone]]
             self.master.add_site(site, hosts)
+            if self.customers[site.zone].agent:
+                machine = self.real[site.zone] = self._stack.enter_context(KodeksMachine(f"{site.zone}-kodeks-real", LOCAL))
+                kodeks = {"agent": site.agent, "key": True, "notification": {"command": "site-notify-service", "users": ["oncall"]}}
+                self.master.add_agent(site, IcingaHost(machine.name, kodeks, {"kodeks_plugin_dir": str(machine.emulated)}))
         self.master.verify()
         self.master.launch()
         for site in sites:
             line = self.lines[site.zone] = Relay(self.master.port)
             self._loop.do(line.start())
             self._stack.callback(self.cut, site.zone)
-            self.satellites[site.zone] = self._stack.enter_context(Satellite(site, self.master, line.port))
+            self.satellites[site.zone] = Satellite(site, self.master, line.port)
+        self._enter_together(*self.satellites.values())
         for satellite in self.satellites.values():
             satellite.await_hosts()
+        for zone in self.real:
+            self._stack.enter_context(Agent(self.satellites[zone], self.master)).await_commands()
+
+    def _enter_together(self, *managers: AbstractContextManager[object]) -> None:
+        for manager in managers:
+            self._stack.push(manager)
+        with ThreadPoolExecutor() as pool:
+            for entering in [pool.submit(manager.__enter__) for manager in managers]:
+                entering.result()
 
     def _listen(self) -> None:
         self.ledgers["master"] = self._stack.enter_context(Ledger(self.master, self.customers))
@@ -129,24 +149,21 @@ class SatelliteWorld:
 
     def cut(self, zone: str) -> None:
         """Break the line of a customer: connections are reset and refused."""
-        begun = time.time()
+        self._broken.setdefault(zone, time.time())
         self._loop.do(self.lines[zone].cut())
-        self._note_gap(begun)
 
     def silence(self, zone: str) -> None:
         """Break the line of a customer so that nobody is told: what is sent is lost."""
+        self._broken[zone] = time.time()
         self._loop.do(self.lines[zone].die())
 
     def restore(self, zone: str) -> float:
         """The line is back; returns when the satellite has told everything it kept."""
-        satellite, before, begun = self.satellites[zone], self.satellites[zone].replays, time.time()
+        satellite, before = self.satellites[zone], self.satellites[zone].replays
         self._loop.do(self.lines[zone].restore())
         replayed = self.wait(f"{satellite.name} has replayed its log", lambda: satellite.replays > before, 60, 0.1)
-        self._note_gap(begun)
+        self.outages.append((self._broken.pop(zone) - 2.0, replayed + 2.0))
         return replayed
-
-    def _note_gap(self, begun: float) -> None:
-        self.gaps.append((begun - 2.0, time.time() + 2.0))
 
     def settle(self, timeout: float) -> None:
         """Close the books: wait until everything from before this moment is in them."""
@@ -163,16 +180,20 @@ class SatelliteWorld:
         time.sleep(2.0)  # events come in bursts
 
     def differences(self) -> list[str]:
-        """What the master's book of results has against those of the satellites, but for what `lost_in_gaps` counts."""
-        missing = [result for result in self._missing() if not self._in_gap(result)]
+        """What the master's book of results has against those of the satellites, but for what `lost_in_outages` counts."""
+        missing = [result for result in self._missing() if not any(begun <= result.ended <= ended for begun, ended in self.outages)]
         words = [f"{len(missing)} results missing, for example {missing[0]}"] if missing else []
         doubled = Counter(map(str, self._book("master"))) - Counter(str(r) for zone in self.customers for r in self._book(zone))
         words += [f"{doubled.total()} results too many, for example {next(iter(doubled))}"] if doubled else []
         return words + books.disorder(self.ledgers["master"])
 
-    def lost_in_gaps(self) -> int:
-        """Results that never reached the master, measured while the line broke or came back."""
-        return sum(self._in_gap(result) for result in self._missing())
+    def lost_in_outages(self) -> list[tuple[int, int]]:
+        """For each outage, how many results were measured from the break to the end of the replay, and how many never arrived."""
+        missing, taken = self._missing(), [result for zone in self.customers for result in self._book(zone)]
+        return [
+            (sum(begun <= result.ended <= ended for result in taken), sum(begun <= result.ended <= ended for result in missing))
+            for begun, ended in self.outages
+        ]
 
     def _missing(self) -> list[Result]:
         arrived = set(self._book("master"))
@@ -180,9 +201,6 @@ class SatelliteWorld:
 
     def _book(self, node: str) -> list[Result]:
         return [result for result in self.ledgers[node].results if self.begun <= result.ended <= self.horizon]
-
-    def _in_gap(self, result: Result) -> bool:
-        return any(begun <= result.ended <= ended for begun, ended in self.gaps)
 
     def usage(self) -> Usage:
         """CPU and memory of each daemon, and CPU of what each starts."""
