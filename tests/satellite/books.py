@@ -38,6 +38,7 @@ class Ledger:
         # "Before ..." run no plugin: half of all results, and told by the rest.
         condition = f'({condition}) && !match("Before *", event.service)'
         self._connection = node.open_events(["CheckResult"], condition)
+        self._socket = self._connection.sock  # an answer without an end takes it from the connection
         self._answer = self._connection.getresponse()
         assert self._answer.status == 200, self._answer.read(1000)
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -51,8 +52,7 @@ class Ledger:
 
     def stop(self) -> None:
         """Read no more."""
-        if self._connection.sock is not None:
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
         self._connection.close()
 

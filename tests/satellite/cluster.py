@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ def block(beginning: str) -> str:
 
 def node_commands(beginning: str) -> list[list[str]]:
     """The commands of icinga2 in a block of shell commands, as words."""
-    return [shlex.split(line)[1:] for line in block(beginning).splitlines() if line.startswith("icinga2 ")]
+    lines = block(beginning).replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("icinga2 ")]
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,12 @@ class FleetNode(IcingaNode):
         hand_over(self.folder)
         self.start(self.command())
         self.await_ready(lambda: self._program_start() > 0)
+
+    def stop(self) -> None:
+        """Kill it: an orderly end takes 15 seconds and more, and nothing that it would still write is wanted."""
+        if self._process is not None:
+            self.signal(signal.SIGKILL)
+        super().stop()
 
     def services_where(self, condition: str) -> list[str]:
         """Services of which this filter of the API is true, as "HOST SERVICE"."""

@@ -106,8 +106,8 @@ class SatelliteWorld:
         self._enter_together(*self.satellites.values())
         for satellite in self.satellites.values():
             satellite.await_hosts()
-        for zone in self.real:
-            self._stack.enter_context(Agent(self.satellites[zone], self.master)).await_commands()
+        self._agents = [Agent(self.satellites[zone], self.master) for zone in self.real]
+        self._enter_together(*self._agents)
 
     def _enter_together(self, *managers: AbstractContextManager[object]) -> None:
         for manager in managers:
@@ -134,6 +134,10 @@ class SatelliteWorld:
         """Let every service be checked at once, and wait until the master has them all, OK."""
         for satellite in self.satellites.values():
             satellite.check_all_now("true")
+        for agent in self._agents:
+            agent.await_commands()
+        for zone, machine in self.real.items():
+            self.satellites[zone].check_all_now(f'host.name == "{machine.name}"')
         self.master.check_all_now(f'service.name == "{SATELLITE_SERVICE}"')
         self.wait("every service checked and OK", lambda: not self.master.unwell(), timeout, 1.0)
         self.sink.received.clear()  # of satellites that were not there yet
@@ -168,6 +172,8 @@ class SatelliteWorld:
     def settle(self, timeout: float) -> None:
         """Close the books: wait until everything from before this moment is in them."""
         self.horizon = time.time()
+        for zone, satellite in self.satellites.items():
+            satellite.check_all_now(f'host.name == "{self.names[zone][0]}"')
 
         def arrived() -> bool:
             return all(
