@@ -1,6 +1,6 @@
 """Shows a weakness of Icinga 2.13: what a satellite kept while its line was cut may be thrown away by the master.
 
-    PYTHONPATH=checks:tests .venv/bin/python -m satellite.late_results [--hosts 1000] [--minute 60] [--cuts 8]
+    PYTHONPATH=checks:tests .venv/bin/python -m satellite.late_results [--hosts 1000] [--minute 60] [--cuts 6]
 
 Cuts the line again and again for 20 seconds and prints for each cut how many results were measured until the replay was over,
 and how many of them never reached the master. Some are always lost: those measured while the log is replayed
@@ -25,10 +25,10 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--hosts", type=int, default=1000)
     options.add_argument("--minute", type=int, default=60, help="seconds that a minute of the templates lasts")
-    options.add_argument("--cuts", type=int, default=8)
+    options.add_argument("--cuts", type=int, default=6)
     given = options.parse_args()
     with SatelliteWorld({ZONE: Customer(given.hosts, given.minute)}, given.minute) as world:
-        world.calm(240)
+        world.calm(400)
         for _ in range(given.cuts):
             world.cut(ZONE)
             time.sleep(CUT_SECONDS)

@@ -109,7 +109,7 @@ def main() -> int:
     with SatelliteWorld({ZONE: Customer(given.hosts, given.minute)}, given.minute) as world:
         story = Story(world, world.names[ZONE][: given.lost])
         story.say(f"{given.hosts} hosts, up {time.time() - begun:.0f} s after the beginning, certificates included")
-        world.calm(240)
+        world.calm(400)
         story.say(f"calm: {len(world.master.services_where('true'))} services checked and OK")
         story.steady(60)
         story.lose(given.cut, given.silent)

@@ -89,7 +89,7 @@ def hurry(satellite: Satellite, places: Sequence[str]) -> None:
 def story() -> Iterator[Story]:
     """The story, played once; the tests look at what is left."""
     with SatelliteWorld({UNLUCKY: Customer(LOSERS, MINUTE, agent=True), CALM: Customer(OTHERS, 60)}, MINUTE) as world:
-        world.calm(120)
+        world.calm(120, at_once=True)
         satellite, names, real = world.satellites[UNLUCKY], world.names[UNLUCKY], world.real[UNLUCKY]
         first, second = names[: LOSERS // 2], names[LOSERS // 2 :]
         brief = second[:BRIEF]
