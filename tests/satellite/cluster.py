@@ -22,9 +22,10 @@ from dataclasses import dataclass
 import psutil
 from lab.engine_process import await_true, free_port, hand_over
 from lab.icinga_lab import API_ACCESS, MASTER, TEMPLATES, IcingaHost, IcingaNode, write_site
+from lab.markdown import Page
 from lab.notify_sink import NotificationSink
 
-README = TEMPLATES / "README-fleet.md"
+README = Page(TEMPLATES / "README-fleet.md")
 EXAMPLE = "site-042"
 """The README's site; another one has another number."""
 SATELLITE_SERVICE = "SatelliteStatus"
@@ -32,8 +33,7 @@ SATELLITE_SERVICE = "SatelliteStatus"
 
 def block(beginning: str) -> str:
     """The one code block of the README whose first line begins so, without that line."""
-    blocks: list[str] = re.findall(r"(?ms)^```\n(.*?)^```$", README.read_text(encoding="utf-8"))
-    [found] = [text for text in blocks if text.startswith(beginning)]
+    [found] = [fence.content for fence in README.fences if fence.content.startswith(beginning)]
     return found.partition("\n")[2]
 
 
