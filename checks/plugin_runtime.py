@@ -206,17 +206,6 @@ def remaining(reserve: float = 0.3) -> float:
     return max(0.01, left - min(reserve, _process.limit * 0.1))
 
 
-def begin(service: str, module: str) -> None:
-    """The first line of a check: from here on the deadline runs and nothing can escape the contract.
-
-    `module` is the caller's __name__. Only when the check is the program itself (run as a file, by its console
-    script, or from a zip application) is the process taken over; importing a check as a library changes nothing.
-    """
-    program = os.path.basename(sys.argv[0] if sys.argv else "")
-    if module == "__main__" or os.path.splitext(program)[0] == module:
-        _take_over(service)
-
-
 def end(verdict: Verdict) -> NoReturn:
     """Write the verdict and end the process at once.
 
@@ -1066,3 +1055,15 @@ def import_library(module: str) -> Any:
         if (error.name or package).split(".")[0] == package:
             raise Problem(missing_library(package)) from None
         raise Problem(f"the Python library {_PACKAGES[package][1]} cannot be loaded: {clean(error, 150)}") from None
+
+
+# The check asks for this function first of all. It stands last, so that a file which a failed copy has cut has none.
+def begin(service: str, module: str) -> None:
+    """The first line of a check: from here on the deadline runs and nothing can escape the contract.
+
+    `module` is the caller's __name__. Only when the check is the program itself (run as a file, by its console
+    script, or from a zip application) is the process taken over; importing a check as a library changes nothing.
+    """
+    program = os.path.basename(sys.argv[0] if sys.argv else "")
+    if module == "__main__" or os.path.splitext(program)[0] == module:
+        _take_over(service)

@@ -436,6 +436,18 @@ def test_a_runtime_that_a_failed_copy_has_cut(check: str, how: str, tmp_path: Pa
     assert judged(check, outcome, 10) == (3, "UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
 
 
+def test_a_runtime_cut_at_any_line(tmp_path: Path) -> None:
+    """Cut between two statements it is valid Python still, and what is missing would be missed in the middle of a run."""
+    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
+    file = folder / "plugin_runtime.py"
+    lines = file.read_text().splitlines(keepends=True)
+    said = set()
+    for kept in range(1, lines.index("def begin(service: str, module: str) -> None:\n"), 11):
+        file.write_text("".join(lines[:kept]))
+        said.add(judged("senselock", run_check("senselock", "-t", "2", checks=folder), 2))
+    assert said == {(3, "UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")}
+
+
 @pytest.fixture
 def open_checks() -> Iterator[Path]:
     """A copy of the checks that any user may read; pytest's own folder is closed to others."""
