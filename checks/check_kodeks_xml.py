@@ -120,7 +120,10 @@ class KodeksKey(nagiosplugin.Resource):
             connect(host.strip("[]"), int(port), min(3.0, left)).close()
             said = "answers"
         except Unreachable as problem:
-            said = f"does not answer ({str(problem).rpartition(': ')[2]})" if left > 0.5 else "was not asked, no time was left"
+            why = str(problem).partition(";")[0].rpartition(": ")[2]
+            said = f"does not answer ({why})" if left > 0.5 else "was not asked, no time was left"
+            if str(problem).startswith("the name "):
+                said = f"cannot be asked, its name is not resolved here ({why})"
         sentence = f"{statement.sentence}; the license manager at {statement.license_manager} {said}"
         self.reading = self.reading._replace(statement=statement._replace(sentence=sentence))
 
@@ -222,7 +225,8 @@ def host_name(text: str) -> str:
     except (OSError, UnicodeError):
         ascii_name = ""
     if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?", ascii_name):
-        raise argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' is no host name or address")
+        hint = "; the port goes to -p" if re.fullmatch(r"[^:/]+:[0-9]+", text) else "" if text else ": it is empty"
+        raise argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' is no host name or address{hint}")
     return ascii_name
 
 
@@ -296,7 +300,7 @@ def login_from(values: argparse.Namespace) -> Login | None:
     if values.logname is None:
         return None
     if values.password_file:
-        password = runtime.read_private(values.password_file, "--password-file").partition("\n")[0].rstrip("\r")
+        password = password_in(runtime.read_private(values.password_file, "--password-file"), values.password_file)
     else:
         password = values.secrets.get("password") or os.environ.get("KODEKS_PASSWORD", "")
     if not password:
@@ -304,6 +308,17 @@ def login_from(values: argparse.Namespace) -> Login | None:
     login = Login(values.logname, password)
     login.keep_secret()
     return login
+
+
+def password_in(text: str, path: str) -> str:
+    """The first line of a password file; what an editor may have made of it is told, never sent."""
+    shown = f"--password-file: {runtime.clean(path, 120)}"
+    if "\0" in text or text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
+        raise runtime.Problem(f"{shown} is not UTF-8 but UTF-16: save it as UTF-8")
+    password = text.lstrip("\ufeff").partition("\n")[0].rstrip("\r")
+    if not password:
+        raise runtime.Problem(f"{shown} has no password in its first line: write it there")
+    return password
 
 
 def contradiction_in(values: argparse.Namespace) -> str:

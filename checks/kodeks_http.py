@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import plugin_runtime as runtime
-from kodeks_binding import Reading, Unreachable, parse_license_page, refusal_on, set_of, worst_of
+from kodeks_binding import UNKNOWN, Reading, Unreachable, parse_license_page, refusal_on, set_of, worst_of
 
 if TYPE_CHECKING:
     import http.client
@@ -75,6 +75,11 @@ def percent_encoded(text: str) -> str:
     )
 
 
+OUR_WORDS = set_of("attribute connected critical elements license maintenance protection registration reports senselock unknown")
+CHECK_SERVER = "check that the server runs, then -p and the firewalls"
+MORE_TIME = "raise -t, or look what keeps the server busy"
+CHECK_WAY = "look at the server, and at what stands in between"
+
 # --- The connection -------------------------------------------------------------------------------------------
 
 
@@ -85,9 +90,9 @@ def connect(host: str, port: int, limit: float) -> socket.socket:
         return runtime.connect(host, port, time.monotonic() + limit)
     except runtime.NoConnection as error:
         if not error.unresolved:
-            raise Unreachable(f"no connection to {host} port {port}: {error}", error.late) from None
+            raise Unreachable(f"no connection to {host} port {port}: {error}; {CHECK_SERVER}", error.late) from None
         how = "was not resolved in time" if error.late else "cannot be resolved"
-        raise Unreachable(f"the name {host} {how}: {error}", error.late) from None
+        raise Unreachable(f"the name {host} {how}: {error}; check -H and the name servers", error.late) from None
 
 
 def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
@@ -176,10 +181,12 @@ class Wire(io.RawIOBase):
 
     def _broken(self, error: OSError) -> Unreachable:
         if not runtime.is_late(error):
-            return Unreachable(f"{self._url} broke off after {self.received} bytes: {runtime.why_of(error)}")
+            return Unreachable(f"{self._url} broke off after {self.received} bytes: {runtime.why_of(error)}; {CHECK_WAY}")
         if self.received:
-            return Unreachable(f"{self._url} answers too slowly: {self.received} bytes when the time was over", late=True)
-        return Unreachable(f"{self._url} accepted the connection and did not answer in time", late=True)
+            slow = f"{self._url} answers too slowly: {self.received} bytes when the time was over"
+        else:
+            slow = f"{self._url} accepted the connection and did not answer in time"
+        return Unreachable(f"{slow}; {MORE_TIME}", late=True)
 
     def close(self) -> None:
         """Nothing: http.client closes what it thinks a socket before it reads from its file. See end()."""
@@ -207,7 +214,7 @@ class Answer:
         try:
             self._response = connection.getresponse()
         except protocol.RemoteDisconnected:
-            raise Unreachable(f"{url} closed the connection without an answer") from None
+            raise Unreachable(f"{url} closed the connection without an answer; {CHECK_WAY}") from None
         except protocol.LineTooLong:
             raise Unreachable(f"{url} sent a line without end") from None
         except (protocol.BadStatusLine, protocol.UnknownProtocol):
@@ -215,7 +222,7 @@ class Answer:
         except protocol.HTTPException:  # more than 100 headers
             raise Unreachable(f"{url} sends headers without end") from None
         if wire.ended:
-            raise Unreachable(f"{url} closed the connection in mid-answer")
+            raise Unreachable(f"{url} closed the connection in mid-answer; {CHECK_WAY}")
         self.status = self._response.status
         self._first: bytes | None = None
         self._page: str | None = None
@@ -285,9 +292,9 @@ class Answer:
                 got += len(piece)
                 yield piece
         except protocol.HTTPException:
-            raise Unreachable(f"{self.url} closed the connection in mid-answer or sent a broken chunk") from None
+            raise Unreachable(f"{self.url} closed the connection in mid-answer or sent a broken chunk; {CHECK_WAY}") from None
         if size is not None and got < size:  # http.client says nothing of it
-            raise Unreachable(f"{self.url} closed the connection in mid-answer: {got} of {size} bytes")
+            raise Unreachable(f"{self.url} closed the connection in mid-answer: {got} of {size} bytes; {CHECK_WAY}")
 
 
 class Login(NamedTuple):
@@ -361,7 +368,7 @@ class Server:
                 raise runtime.Problem(f"{there}: not followed, the login stays here; check -H, -p and -S")
             if answer.status not in (307, 308):
                 method, form = "GET", b""
-        raise runtime.Problem(f"{self.url} redirects without end: more than {MAX_REDIRECTS} times")
+        raise runtime.Problem(f"{self.url} redirects without end: more than {MAX_REDIRECTS} times; check -p and -S")
 
     def _exchange(self, method: str, path: str, form: bytes) -> Answer:
         if self._wire:
@@ -399,15 +406,17 @@ class Server:
             cookie = cookie_in(header)
             if cookie and cookie[1] and len(self._cookies) < 50:
                 self._cookies[cookie[0]] = cookie[1]
-                # A session may stand for a password; a short value is none, and may be an ordinary word.
-                runtime.keep_secret(cookie[1] if len(cookie[1]) >= 8 else "")
+                # A session may stand for a password; a short value is none, and a word of our sentences would blot them out.
+                is_word = len(cookie[1]) < 8 or cookie[1].lower() in OUR_WORDS
+                runtime.keep_secret("" if is_word else cookie[1])
             elif cookie and not cookie[1]:
                 self._cookies.pop(cookie[0], None)
 
 
 def no_free_license(url: str) -> runtime.Problem:
     """All licenses for users are in use, the monitoring user's too."""
-    return runtime.Problem(f"the server has no free user license, so {url} cannot be read: the state of the key is unknown")
+    what = f"the server has no free user license, so {url} cannot be read"
+    return runtime.Problem(f"{what}: the state of the key is unknown; end a session there")
 
 
 def refuse(answer: Answer, login: Login | None) -> None:
@@ -423,12 +432,18 @@ def refuse(answer: Answer, login: Login | None) -> None:
     if answer.status == 403:
         who = f"user {runtime.clean(login.user, 60)}" if login else "a visitor without login"
         raise runtime.Problem(f"{who} may not read {answer.url} (HTTP 403): check the user's rights")
+    sender = answer.header("server")
+    if answer.status == 503 and (not sender or "kodeks" in sender.lower()):
+        what = f"the server is in maintenance mode (HTTP 503 from {answer.url})"
+        raise runtime.Problem(f"{what}: the state of the key is unknown; end it there if nobody is updating")
     if answer.status == 503:
-        raise runtime.Problem(f"the server is in maintenance mode (HTTP 503 from {answer.url}): the state of the key is unknown")
+        what = f"{answer.url} fails with HTTP 503: {runtime.clean(sender, 60)} answers"
+        raise Unreachable(f"{what}, the Kodeks server behind it does not; {CHECK_SERVER}")
     if answer.status >= 500:
-        raise Unreachable(f"{answer.url} fails with HTTP {answer.status}: something answers, the Kodeks server does not")
+        what = f"{answer.url} fails with HTTP {answer.status}: something answers"
+        raise Unreachable(f"{what}, the Kodeks server does not; {CHECK_SERVER}")
     if answer.status != 200:
-        raise runtime.Problem(f"HTTP {answer.status} from {answer.url}: is this a Kodeks server?")
+        raise runtime.Problem(f"HTTP {answer.status} from {answer.url}: is this a Kodeks server? Check -H and -p")
 
 
 def not_kodeks(answer: Answer, what: str) -> Exception:
@@ -448,4 +463,7 @@ def read_license_page(server: Server) -> Reading:
     if not statements:
         raise not_kodeks(answer, "no binding line")
     notes = tuple(f"binding: {statement.text}" for statement in statements)
-    return Reading(worst_of(statements), notes=(f"source: {answer.url}", *notes))
+    statement = worst_of(statements)
+    if statement.state == UNKNOWN:
+        statement = statement._replace(sentence=f"{statement.sentence}; look at the page in a browser")
+    return Reading(statement, notes=(f"source: {answer.url}", *notes))

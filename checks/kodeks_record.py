@@ -675,4 +675,6 @@ def judge_pinned(text: str, works: str, path: str) -> Statement:
     binding = statement_in(text, place)
     if text == one_line(works) or (works == WORKS and state_in(text) == OK) or (binding and binding.state == OK):
         return Statement(OK, binding.sentence if binding and binding.state == OK else works_by("SenseLock ключ"), text, "", place)
-    return _with_place(failing(text, place) if text else unrecognised("the pinned record is empty", text, place))
+    if text:
+        return _with_place(failing(text, place))
+    return _with_place(unrecognised("the pinned record is empty", text, place), ": see -vv, then pin another")

@@ -318,7 +318,7 @@ class ReportParser:
 
     def _broken(self, error: pyexpat.ExpatError) -> runtime.Problem:
         if error.code in CUT_OFF:
-            return runtime.Problem(f"the report is cut off after {self.size} bytes: it was not sent or stored to its end")
+            return runtime.Problem(f"the report is cut off after {self.size} bytes: send or store it again, to its end")
         why = runtime.clean(self._expat.ErrorString(error.code), 80)
         return runtime.Problem(f"the report is no well-formed XML: {why}, line {error.lineno}, column {error.offset + 1}")
 
@@ -596,7 +596,8 @@ def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes],
             raise damaged(error) from None
 
     def damaged(error: BaseException) -> runtime.Problem:
-        return runtime.Problem(f"{name} is a damaged or cut ZIP: {runtime.clean(error, 100) or type(error).__name__}")
+        why = runtime.clean(error, 100) or type(error).__name__
+        return runtime.Problem(f"{name} is a damaged or cut ZIP: {why}; send or store it again")
 
     try:
         archive = zipfile.ZipFile(BoundedFile(file))
@@ -730,7 +731,7 @@ def read_stored_report(path: str, wanted: Wanted) -> Reading:
         descriptor = 0 if path == "-" else os.open(path, flags)
         status = os.fstat(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise runtime.Problem(f"{shown} cannot be read: {runtime.why_of(error)}") from None
+        raise runtime.Problem(f"{shown} cannot be read: {runtime.why_of(error)}; check --file and its rights") from None
     regular = stat.S_ISREG(status.st_mode)
     if not regular and (path != "-" or stat.S_ISDIR(status.st_mode)):
         raise runtime.Problem(f"{shown} is not a regular file")

@@ -75,8 +75,8 @@ BINDINGS = [
      f"CRITICAL - server reports: не работает: the protection does not work; {CHECK_KEY} | time=T working=0"),
     ("new error", "SenseLock ключ - [Quota]", 2,
      "CRITICAL - server reports: Quota: an error that is not documented; look at the license page of the server | time=T working=0"),
-    ("unknown kind", "Guardant ключ - [работает]", 3, "UNKNOWN - a binding of an unknown kind works: 'Guardant ключ - [работает]' | time=T"),
-    ("empty", "", 3, "UNKNOWN - the binding is empty: '' | time=T"),
+    ("unknown kind", "Guardant ключ - [работает]", 3, "UNKNOWN - a binding of an unknown kind works: 'Guardant ключ - [работает]'; look at the page in a browser | time=T"),
+    ("empty", "", 3, "UNKNOWN - the binding is empty: ''; look at the page in a browser | time=T"),
     ("hostile", "SenseLock ключ - [x | working=1\x1b[31m\u202eработает\r\nOK - fine]", 2,
      "CRITICAL - server reports: [x / working=1 [31m работает OK - fine]: an error that is not documented; look at the license page of the "
      "server | time=T working=0"),
@@ -101,7 +101,7 @@ GOOD = "<BR>Привязка: SenseLock ключ - [работает]<BR>"
 PAGES = [
     ("two that disagree", f"{GOOD}Привязка: SenseLock ключ - [Device &quot;SenseLock&quot; not found]<BR>", 2,
      f"CRITICAL - {NOT_FOUND} (one of 2 bindings, which disagree) | time=T working=0"),
-    ("cut off", GOOD[:-4], 3, "UNKNOWN - the page is cut off at its binding: 'Привязка: SenseLock ключ - [работает]' | time=T"),
+    ("cut off", GOOD[:-4], 3, "UNKNOWN - the page is cut off at its binding: 'Привязка: SenseLock ключ - [работает]'; look at the page in a browser | time=T"),
     ("commented out", f"<!-- {GOOD} -->", 3, "UNKNOWN - no binding line from {url}/admin/lic: wrong page, or the user lacks the right to see it"),
     ("in a script", f"<SCRIPT>x = '{GOOD}'</SCRIPT>", 3,
      "UNKNOWN - no binding line from {url}/admin/lic: wrong page, or the user lacks the right to see it"),
@@ -169,7 +169,7 @@ def test_a_report_of_real_size() -> None:
 
 # --- Cookies, logins, refusals ----------------------------------------------------------------------------------------
 
-NO_LICENSE = "UNKNOWN - the server has no free user license, so {url}{path} cannot be read: the state of the key is unknown"
+NO_LICENSE = "UNKNOWN - the server has no free user license, so {url}{path} cannot be read: the state of the key is unknown; end a session there"
 REFUSED = "UNKNOWN - login refused for user smartlogin at {url}{path}: check --password-file and the user's rights"
 WRONG_USERS = {"users": {USER: "another"}}
 REFUSALS = [
@@ -181,7 +181,7 @@ REFUSALS = [
     ("too many users, form", {"licenses": Licenses.TOO_MANY_USERS, "basic": False, "refusal": Refusal.LOGIN_PAGE}, 3,
      NO_LICENSE.replace("{path}", "/users/login.asp")),
     ("maintenance", {"kodweb": Kodweb.MAINTENANCE}, 3,
-     "UNKNOWN - the server is in maintenance mode (HTTP 503 from {url}{path}): the state of the key is unknown"),
+     "UNKNOWN - the server is in maintenance mode (HTTP 503 from {url}{path}): the state of the key is unknown; end it there if nobody is updating"),
     ("only the monitor in front", {"kodweb": Kodweb.DOWN}, 3,
      "UNKNOWN - {what} from {url}{path}: Express answers in place of Kodeks, which may be down"),
 ]  # fmt: skip
@@ -245,26 +245,26 @@ def test_the_login_follows_no_redirect_elsewhere(source: str) -> None:
 SHORT = ("-t", "1.5")
 FAULTS = {
     # fault: sentence on the page, sentence on the XML report; "" for the same
-    Fault.SILENT: ("accepted the connection and did not answer in time", ""),
-    Fault.EMPTY: ("closed the connection without an answer", ""),
-    Fault.RESET: ("broke off after {bytes} bytes: connection reset", ""),
+    Fault.SILENT: ("accepted the connection and did not answer in time; raise -t, or look what keeps the server busy", ""),
+    Fault.EMPTY: ("closed the connection without an answer; look at the server, and at what stands in between", ""),
+    Fault.RESET: ("broke off after {bytes} bytes: connection reset; look at the server, and at what stands in between", ""),
     Fault.GARBAGE: ("does not answer in HTTP: check -p, and -S for HTTPS", ""),
-    Fault.DRIP_HEADERS: ("answers too slowly: {bytes} bytes when the time was over", ""),
-    Fault.DRIP_BODY: ("answers too slowly: {bytes} bytes when the time was over", ""),
-    Fault.LENGTH_TOO_LONG: ("closed the connection in mid-answer: {bytes} of {bytes} bytes", ""),
-    Fault.CUT_CHUNK: ("closed the connection in mid-answer or sent a broken chunk", ""),
-    Fault.BAD_CHUNK: ("closed the connection in mid-answer or sent a broken chunk", ""),
-    Fault.NO_LAST_CHUNK: ("closed the connection in mid-answer or sent a broken chunk", ""),
+    Fault.DRIP_HEADERS: ("answers too slowly: {bytes} bytes when the time was over; raise -t, or look what keeps the server busy", ""),
+    Fault.DRIP_BODY: ("answers too slowly: {bytes} bytes when the time was over; raise -t, or look what keeps the server busy", ""),
+    Fault.LENGTH_TOO_LONG: ("closed the connection in mid-answer: {bytes} of {bytes} bytes; look at the server, and at what stands in between", ""),
+    Fault.CUT_CHUNK: ("closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", ""),
+    Fault.BAD_CHUNK: ("closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", ""),
+    Fault.NO_LAST_CHUNK: ("closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", ""),
     Fault.HUGE_HEADER: ("sent a line without end", ""),
-    Fault.SERVER_ERROR: ("fails with HTTP 500: something answers, the Kodeks server does not", ""),
+    Fault.SERVER_ERROR: ("fails with HTTP 500: something answers, the Kodeks server does not; check that the server runs, then -p and the firewalls", ""),
 }
 REFUSING_FAULTS = {
     # not a matter of reachability: UNKNOWN whatever --unreachable says
     Fault.GZIP: "{url}{path} sends a body encoded as gzip, which was not asked for",
-    Fault.ENDLESS_307: "{url} redirects without end: more than 5 times",
+    Fault.ENDLESS_307: "{url} redirects without end: more than 5 times; check -p and -S",
     Fault.UNAUTHORIZED: "login refused for user smartlogin at {url}{path}: check --password-file and the user's rights",
-    Fault.NOT_FOUND: "HTTP 404 from {url}{path}: is this a Kodeks server?",
-    Fault.UNAVAILABLE: "the server is in maintenance mode (HTTP 503 from {url}{path}): the state of the key is unknown",
+    Fault.NOT_FOUND: "HTTP 404 from {url}{path}: is this a Kodeks server? Check -H and -p",
+    Fault.UNAVAILABLE: "the server is in maintenance mode (HTTP 503 from {url}{path}): the state of the key is unknown; end it there if nobody is updating",
 }
 
 
@@ -294,11 +294,11 @@ def test_refusing_faults(fault: Fault, source: str) -> None:
 
 
 CUT_OR_ENDLESS = [
-    ("page", Fault.LENGTH_TOO_SHORT, "UNKNOWN - the page is cut off at its binding: 'Привязка: Sen' | time=T"),
+    ("page", Fault.LENGTH_TOO_SHORT, "UNKNOWN - the page is cut off at its binding: 'Привязка: Sen'; look at the page in a browser | time=T"),
     ("page", Fault.ENDLESS_BODY, "UNKNOWN - {url}/admin/lic sends a page of more than 2 MB: that is no page of Kodeks"),
-    ("xml", Fault.LENGTH_TOO_SHORT, "UNKNOWN - the report is cut off after 100000 bytes: it was not sent or stored to its end"),
+    ("xml", Fault.LENGTH_TOO_SHORT, "UNKNOWN - the report is cut off after 100000 bytes: send or store it again, to its end"),
     ("xml", Fault.ENDLESS_BODY, "UNKNOWN - the report is larger than 20 MB: --max-size allows more"),
-    ("zip", Fault.LENGTH_TOO_SHORT, "UNKNOWN - {name} is a damaged or cut ZIP: File is not a zip file"),
+    ("zip", Fault.LENGTH_TOO_SHORT, "UNKNOWN - {name} is a damaged or cut ZIP: File is not a zip file; send or store it again"),
     ("zip", Fault.ENDLESS_BODY, "UNKNOWN - {name} is a ZIP of more than 1 MB: --max-size allows more"),
 ]
 
@@ -321,8 +321,8 @@ def test_a_late_answer_has_the_state_of_its_option(fault: Fault) -> None:
 
 
 PORTS = [
-    (PortState.REFUSED, "no connection to 127.0.0.1 port {port}: connection refused"),
-    (PortState.FILTERED, "no connection to 127.0.0.1 port {port}: no answer in time"),
+    (PortState.REFUSED, "no connection to 127.0.0.1 port {port}: connection refused; check that the server runs, then -p and the firewalls"),
+    (PortState.FILTERED, "no connection to 127.0.0.1 port {port}: no answer in time; check that the server runs, then -p and the firewalls"),
 ]
 
 
@@ -346,7 +346,7 @@ def test_a_name_server_that_never_answers(tmp_path: Path) -> None:
     env = {**ENV, "PYTHONPATH": str(tmp_path)}
     outcome = run_check("kodeks_xml", "-H", "kodeks.example", "--unreachable", "1", "-t", "1.5", env=env)
     assert (outcome.code, line_of(outcome)) == (
-        1, "WARNING - the name kodeks.example was not resolved in time: the name server does not answer")  # fmt: skip
+        1, "WARNING - the name kodeks.example was not resolved in time: the name server does not answer; check -H and the name servers")  # fmt: skip
     assert outcome.seconds < 1.5 + PUNCTUAL
 
 
@@ -462,7 +462,7 @@ FILES: list[tuple[str, bytes, int, str]] = [
     ("HTML", b"\r\n<!DOCTYPE HTML><HTML>", 3, "UNKNOWN - {name} is an HTML page, no sysinfo report"),
     ("SQLite", b"SQLite format 3\0" + bytes(5000), 3, "UNKNOWN - {name} is an SQLite database, no sysinfo report"),
     ("gzip", b"\x1f\x8b\x08\x00", 3, "UNKNOWN - {name} is a gzip file, no sysinfo report"),
-    ("cut XML", GOOD_REPORT[:-20], 3, f"UNKNOWN - the report is cut off after {SIZE - 20} bytes: it was not sent or stored to its end"),
+    ("cut XML", GOOD_REPORT[:-20], 3, f"UNKNOWN - the report is cut off after {SIZE - 20} bytes: send or store it again, to its end"),
     ("more behind the end", GOOD_REPORT + b"<x/>", 3,
      f"UNKNOWN - the report is no well-formed XML: junk after document element, line {len(GOOD_REPORT.splitlines()) + 1}, column 1"),
     ("entity", reports.entity_record(), 3,
@@ -472,10 +472,10 @@ FILES: list[tuple[str, bytes, int, str]] = [
      "UNKNOWN - the report has a tag or a comment of more than 1 MB: that is no sysinfo report"),
     ("ZIP bomb", reports.zip_bomb(60 << 20), 3, "UNKNOWN - the report is larger than 32 MB: --max-size allows more"),
     ("ZIP that lies about its size", reports.zip_lying_about_size(reports.zip_bomb(60 << 20), 30_000), 3,
-     f"UNKNOWN - {{name}} is a damaged or cut ZIP: Bad CRC-32 for file '{UNPACKED}'"),
-    ("cut ZIP", reports.zip_report([GOOD_REPORT])[:-30], 3, "UNKNOWN - {name} is a damaged or cut ZIP: File is not a zip file"),
+     f"UNKNOWN - {{name}} is a damaged or cut ZIP: Bad CRC-32 for file '{UNPACKED}'; send or store it again"),
+    ("cut ZIP", reports.zip_report([GOOD_REPORT])[:-30], 3, "UNKNOWN - {name} is a damaged or cut ZIP: File is not a zip file; send or store it again"),
     ("wrong checksum", reports.zip_wrong_crc(reports.zip_report([GOOD_REPORT])), 3,
-     f"UNKNOWN - {{name}} is a damaged or cut ZIP: Bad CRC-32 for file '{UNPACKED}'"),
+     f"UNKNOWN - {{name}} is a damaged or cut ZIP: Bad CRC-32 for file '{UNPACKED}'; send or store it again"),
     ("encrypted ZIP", reports.zip_encrypted(reports.zip_report([GOOD_REPORT])), 3, f"UNKNOWN - {{name}} is an encrypted ZIP: {UNPACKED}"),
     ("unknown compression", reports.zip_unknown_method(reports.zip_report([GOOD_REPORT])), 3,
      f"UNKNOWN - {{name}} is a ZIP compressed by a method that is not read here (98): {UNPACKED}"),
@@ -525,11 +525,11 @@ def special_files(folder: Path) -> dict[str, tuple[str, str]]:
     (folder / "folder.xml").mkdir()
     os.mkfifo(folder / "fifo.xml")
     return {
-        "missing": (str(folder / "no.xml"), "{path} cannot be read: No such file or directory"),
+        "missing": (str(folder / "no.xml"), "{path} cannot be read: No such file or directory; check --file and its rights"),
         "folder": (str(folder / "folder.xml"), "{path} is not a regular file"),
         "FIFO without a writer": (str(folder / "fifo.xml"), "{path} is not a regular file"),
         "device": ("/dev/zero", "{path} is not a regular file"),
-        "odd name": (str(folder / "a|b\n.xml"), "{path} cannot be read: No such file or directory"),
+        "odd name": (str(folder / "a|b\n.xml"), "{path} cannot be read: No such file or directory; check --file and its rights"),
         "memory that cannot be read": ("/proc/self/mem", "{path} cannot be read: Input/output error"),
         "empty": ("", "--file is empty; check_kodeks_xml --help lists the options"),
     }
@@ -728,7 +728,7 @@ PINNED_TEXTS = [
     ("<s>исправен <b/></s>", ["--working", "исправен"], 0, "OK - SenseLock key works (record /r/s)"),
     ("<s><a><b>не</b></a><c>работает</c></s>", [], 3,
      "UNKNOWN - the record /r/s holds elements and no text: see -vv, then pin the one with the state"),
-    ("<s> </s>", [], 3, "UNKNOWN - the pinned record is empty: '' (record /r/s)"),
+    ("<s> </s>", [], 3, "UNKNOWN - the pinned record is empty: '' (record /r/s): see -vv, then pin another"),
     (f"<s>работает{'<i/>' * 5000}</s>", [], 0, "OK - SenseLock key works (record /r/s)"),
 ]  # fmt: skip
 
@@ -956,5 +956,5 @@ def test_the_lab_has_no_fault_that_is_not_tried() -> None:
     tried = {*FAULTS, *REFUSING_FAULTS, *(fault for _, fault, _ in CUT_OR_ENDLESS), Fault.ELSEWHERE, Fault.FORBIDDEN}
     assert set(Fault) - tried == {Fault.ENDLESS_REDIRECT}
     with KodeksServer(faults={PAGE: Fault.ENDLESS_REDIRECT}) as server:
-        assert line_of(ask(server, "--source", "page")) == f"UNKNOWN - {server.url} redirects without end: more than 5 times"
+        assert line_of(ask(server, "--source", "page")) == f"UNKNOWN - {server.url} redirects without end: more than 5 times; check -p and -S"
     assert {field.name for field in dataclasses.fields(server.state)} >= {"faults", "page", "binding"}

@@ -123,7 +123,7 @@ def handshake_by_the_byte(connection: Connection) -> None:
 
 ANSWERS: list[tuple[str, bytes | Callable[[Connection], None], tuple[str, ...], float, int, str]] = [
     # id, answer, arguments, limit, exit code, line
-    ("interim answers without end", interim_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over"),
+    ("interim answers without end", interim_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over; raise -t, or look what keeps the server busy"),
     ("chunks of one byte", page(chunks_of_one_byte(GOOD + b" " * 50_000), "Transfer-Encoding: chunked"), (), 10, 0, WORKS_ON_PAGE),
     ("a page of less-than signs", page(b"<" * 400_000 + GOOD), (), 10, 0, WORKS_ON_PAGE),
     ("a page of zero bytes", page(b"\0" * 5000 + GOOD + b"\0"), (), 10, 0, WORKS_ON_PAGE),
@@ -131,8 +131,8 @@ ANSWERS: list[tuple[str, bytes | Callable[[Connection], None], tuple[str, ...], 
     ("headers without end", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000, (), 10, 3, "UNKNOWN - {url}/admin/lic sends headers without end"),
     ("two lengths", page(GOOD, "Content-Length: 5", "Content-Length: 9"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number"),
     ("negative length", page(GOOD, "Content-Length: -1"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number"),
-    ("negative chunk", page(b"-5\r\n" + GOOD, "Transfer-Encoding: chunked"), (), 10, 3, "UNKNOWN - {url}/admin/lic closed the connection in mid-answer or sent a broken chunk"),
-    ("trailers without end", trailers_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over"),
+    ("negative chunk", page(b"-5\r\n" + GOOD, "Transfer-Encoding: chunked"), (), 10, 3, "UNKNOWN - {url}/admin/lic closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between"),
+    ("trailers without end", trailers_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over; raise -t, or look what keeps the server busy"),
     ("HTTP/2", b"HTTP/2 200\r\n\r\n" + GOOD, (), 10, 3, "UNKNOWN - {url}/admin/lic does not answer in HTTP: check -p, and -S for HTTPS"),
     ("a TLS handshake by the byte", handshake_by_the_byte, ("-S", "--insecure"), 1.2, 3, "UNKNOWN - no TLS connection to 127.0.0.1: no answer in time"),
     ("TLS that is none", b"\x15\x03\x03\x00\x02\x02\x28", ("-S",), 10, 3,
@@ -151,7 +151,7 @@ def test_answers(answer: Any, arguments: tuple[str, ...], limit: float, code: in
 def test_one_byte_a_second() -> None:
     with KodeksServer(faults={PAGE: Fault.DRIP_BODY}, pace=1.0, report_needs_login=False) as server:
         state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", limit=2.3, env={"KODEKS_PASSWORD": PASSWORD})
-    assert re.fullmatch(rf"UNKNOWN - {server.url}/admin/lic answers too slowly: [0-9]+ bytes when the time was over", said)
+    assert re.fullmatch(rf"UNKNOWN - {server.url}/admin/lic answers too slowly: [0-9]+ bytes when the time was over; raise -t, or look what keeps the server busy", said)
     assert state == 3
 
 
@@ -177,7 +177,7 @@ REDIRECTS = [
     ("user and password in it", "http://smartlogin:{password}@{there}/", "{url}{page} redirects to http://smartlogin:***@{there}: not followed"),
     ("the same host behind a user", "http://{here}@{there}/", "{url}{page} redirects to http://{here}@{there}: not followed"),
     ("another host as the path", "//{there}/", "{url}{page} redirects to http://{there}: not followed"),
-    ("a backslash", "http://{here}\\@{there}/", "HTTP 404 from {url}/\\@{there}/: is this a Kodeks server?"),
+    ("a backslash", "http://{here}\\@{there}/", "HTTP 404 from {url}/\\@{there}/: is this a Kodeks server? Check -H and -p"),
     ("another scheme", "HTTPS://{here}/", "{url}{page} redirects to https://{here}: not followed"),
     ("a script", "javascript:alert(1)", "{url}{page} redirects to javascript:alert(1): not followed"),
     ("a file", "file:///etc/passwd", "{url}{page} redirects to file:///etc/passwd: not followed"),
@@ -217,7 +217,7 @@ def test_a_name_server_that_never_answers(tmp_path: Path) -> None:
         mounts = "".join(f"mount --bind {tmp_path}/{name} /etc/{name} && " for name in ("resolv.conf", "nsswitch.conf"))
         around = ["unshare", "-m", "sh", "-c", mounts + 'exec "$@"', "sh"]
         assert tried("kodeks_xml", "-H", "kodeks.example", limit=1.2, around=around) == (
-            3, "UNKNOWN - the name kodeks.example was not resolved in time: the name server does not answer")  # fmt: skip
+            3, "UNKNOWN - the name kodeks.example was not resolved in time: the name server does not answer; check -H and the name servers")  # fmt: skip
         state, said = tried("usb_redirector", "--product", "usbip", "-H", "forwarder.example", "--device", "0471:485d", limit=1.2, around=around)
         assert (state, said) == (3, "UNKNOWN - the name forwarder.example is not resolved in time: the name server does not answer")
 
@@ -259,7 +259,7 @@ REPORTS: list[tuple[str, bytes, int, str]] = [
     ("a text of 900 KB full of beginnings", xml("<a>" + "SenseLock ключ - [" * 40_000 + "</a>"), 0, WORKS),
     ("a comment without end", xml("<!--" + "x" * 2_000_000), 3, LONG_TAG),
     ("an instruction without end", xml("<?x " + "y" * 2_000_000), 3, LONG_TAG),
-    ("a CDATA section without end", xml("<![CDATA[" + "x" * 2_000_000), 3, "UNKNOWN - the report is cut off after {size} bytes: it was not sent or stored to its end"),
+    ("a CDATA section without end", xml("<![CDATA[" + "x" * 2_000_000), 3, "UNKNOWN - the report is cut off after {size} bytes: send or store it again, to its end"),
     ("declared UTF-8, is windows-1251", small(encoding="windows-1251", declared="utf-8"), 3, INVALID + "4, column 37"),
     ("declared windows-1251, is UTF-8", small(declared="windows-1251"), 3, INVALID + "76, column 36"),
     ("declared UTF-16, is UTF-8", small(declared="utf-16"), 3,
@@ -305,8 +305,8 @@ def test_cut_at_every_percent(form: str, tmp_path: Path) -> None:
     for percent in range(1, 100, step):
         cut = len(whole) * percent // 100
         path.write_bytes(whole[:cut])
-        expected = f"the report is cut off after {cut} bytes: it was not sent or stored to its end"
-        expected = expected if form == "XML" else "cut.bin is a damaged or cut ZIP: File is not a zip file"
+        expected = f"the report is cut off after {cut} bytes: send or store it again, to its end"
+        expected = expected if form == "XML" else "cut.bin is a damaged or cut ZIP: File is not a zip file; send or store it again"
         assert tried("kodeks_xml", "--file", str(path)) == (3, f"UNKNOWN - {expected}"), f"{percent} %"
     path.write_bytes(whole)
     assert tried("kodeks_xml", "--file", str(path))[0] == 0
@@ -641,7 +641,7 @@ def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:
         jump.start()
         said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), limit=1.3, env=env)
         jump.join()
-    assert said == (3, f"UNKNOWN - {server.url}/sysinfo/si_save_request accepted the connection and did not answer in time")
+    assert said == (3, f"UNKNOWN - {server.url}/sysinfo/si_save_request accepted the connection and did not answer in time; raise -t, or look what keeps the server busy")
 
 
 def test_a_report_that_a_clock_set_back_puts_into_the_future(tmp_path: Path) -> None:

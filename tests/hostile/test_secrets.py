@@ -187,12 +187,12 @@ def test_a_password_on_the_command_line_is_not_repeated(arguments: list[str]) ->
     assert outcome.code == 3 and "geheim" not in outcome.text, outcome.text
 
 
-@pytest.mark.parametrize("kind", ["FIFO", "folder", "endless device", "huge", "empty", "blank line first"])
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "endless device", "huge", "empty", "blank line first", "only a mark", "UTF-16"])
 def test_password_files_that_are_none(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
-    texts = {"huge": "x" * 5000, "empty": "", "blank line first": "\nsecret\n"}
+    texts = {"huge": "x" * 5000, "empty": "", "blank line first": "\nsecret\n", "only a mark": "\ufeff\n", "UTF-16": ""}
     if kind in texts:
-        file.write_text(texts[kind])
+        file.write_bytes("secret".encode("utf-16") if kind == "UTF-16" else texts[kind].encode())
     elif kind == "FIFO":
         os.mkfifo(file)
     elif kind == "folder":
@@ -201,8 +201,8 @@ def test_password_files_that_are_none(kind: str, tmp_path: Path) -> None:
         file.symlink_to("/dev/zero")
     if kind not in ("folder", "endless device"):
         file.chmod(0o600)
-    sentences = {"huge": f"--password-file: {file} is larger than 4096 bytes", "folder": f"--password-file: {file} cannot be read: Is a directory"}
-    nothing = "-l without a password: use --password-file, a key password in the ini section, or KODEKS_PASSWORD"
-    sentence = sentences.get(kind, nothing if kind in ("empty", "blank line first") else f"--password-file: {file} is not a regular file")
+    sentences = {"UTF-16": f"--password-file: {file} is not UTF-8 but UTF-16: save it as UTF-8", "huge": f"--password-file: {file} is larger than 4096 bytes", "folder": f"--password-file: {file} cannot be read: Is a directory"}
+    nothing = f"--password-file: {file} has no password in its first line: write it there"
+    sentence = sentences.get(kind, nothing if kind in ("empty", "blank line first", "only a mark") else f"--password-file: {file} is not a regular file")
     outcome = run_check("kodeks_xml", "-H", "192.0.2.1", "-l", USER, "--password-file", str(file), "-t", "5")
     assert (outcome.code, outcome.text) == (3, f"KODEKS_XML UNKNOWN - {sentence}\n")

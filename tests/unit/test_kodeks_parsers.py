@@ -382,22 +382,22 @@ def test_answers(data: bytes, expected: tuple[int, bytes], monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        pytest.param(b"", "closed the connection without an answer", id="nothing"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n", "closed the connection in mid-answer", id="cut head"),
+        pytest.param(b"", "closed the connection without an answer; look at the server, and at what stands in between", id="nothing"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n", "closed the connection in mid-answer; look at the server, and at what stands in between", id="cut head"),
         pytest.param(b"HTTP/2 200\r\n\r\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="HTTP/2"),
         pytest.param(b"HTTP/1.1 2000 OK\r\n\r\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="status of four digits"),
         pytest.param(b"HTTP/1.1 099 OK\r\n\r\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="status too small"),
         pytest.param(b"\x15\x03\x01\x00\x02\x02\x46\n", "does not answer in HTTP: check -p, and -S for HTTPS", id="TLS alert"),
         pytest.param(HEAD + b"A: b\r\n" * 20_000 + b"\r\n", "sends headers without end", id="too many headers"),
         pytest.param(b"HTTP/1.1 200 " + b"x" * 200_000, "sent a line without end", id="endless line"),
-        pytest.param(HEAD + b"Content-Length: 3\r\n\r\nab", "closed the connection in mid-answer: 2 of 3 bytes", id="cut body"),
+        pytest.param(HEAD + b"Content-Length: 3\r\n\r\nab", "closed the connection in mid-answer: 2 of 3 bytes; look at the server, and at what stands in between", id="cut body"),
         pytest.param(HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "announces a length that is no number", id="two lengths"),
         pytest.param(HEAD + b"Content-Length: -1\r\n\r\nabcd", "announces a length that is no number", id="negative length"),
-        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nab", "closed the connection in mid-answer or sent a broken chunk", id="cut chunk"),
-        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "closed the connection in mid-answer or sent a broken chunk", id="no last chunk"),
-        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", "closed the connection in mid-answer or sent a broken chunk", id="chunk too long"),
-        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n", "closed the connection in mid-answer or sent a broken chunk", id="chunk size no number"),
-        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n", "closed the connection in mid-answer or sent a broken chunk", id="chunk size negative"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nab", "closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", id="cut chunk"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", id="no last chunk"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", "closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", id="chunk too long"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n", "closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", id="chunk size no number"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n", "closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between", id="chunk size negative"),
     ],
 )  # fmt: skip
 def test_broken_answers(data: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -632,7 +632,7 @@ def test_encodings(encoding: str, schema: str) -> None:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        pytest.param(b"", "the report is cut off after 0 bytes: it was not sent or stored to its end", id="nothing"),
+        pytest.param(b"", "the report is cut off after 0 bytes: send or store it again, to its end", id="nothing"),
         pytest.param(b"<a><b></a>", "the report is no well-formed XML: mismatched tag, line 1, column 9", id="mismatched"),
         pytest.param(b"<a/><b/>", "the report is no well-formed XML: junk after document element, line 1, column 5", id="two roots"),
         pytest.param(b"<a>\x00</a>", "the report is no well-formed XML: not well-formed (invalid token), line 1, column 4", id="NUL"),
