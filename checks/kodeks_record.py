@@ -157,6 +157,8 @@ def state_in(text: str) -> int | None:
     text = one_line(text)
     if text in (WORKS, f"[{WORKS}]"):
         return OK
+    if text.endswith(f"[{WORKS}]") and SENSELOCK.match(text) and judge_binding(text).state == OK:
+        return OK  # the whole line of the license page
     if not text:
         return None
     return CRITICAL if advice_for(text) or says_failure(text.casefold()) else UNKNOWN
@@ -413,7 +415,9 @@ def aspects_of(thing: Element, labels: Sequence[str], path: str) -> Iterator[Asp
         its = "" if _THING_WORDS.issuperset(words_in(child.name)) else child.name + " "
         for name, text in child.strings():
             if text != label and text not in labels:
-                about = label if label and tells_state(name or child.name) else its + name if name else child.name
+                # <item name="Состояние">работает</item>: the text of a thing with a name is what its name says.
+                named = tells_state(name or child.name) or not (name or its)
+                about = label if label and named else its + name if name else child.name
                 yield Aspect(about, text, f"{below}/@{name}" if name else below, child.place(name))
         for value in child.children:
             if label and not value.children and tells_state(value.name):
