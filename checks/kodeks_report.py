@@ -282,6 +282,7 @@ class ReportParser:
                 return True
         if known < 0:
             return True
+        self._attach(False)  # what is open and known is judged before it is forgotten
         self._stack[known + 1 :] = staying
         self._passed = passed - len(staying)
         return False

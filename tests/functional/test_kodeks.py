@@ -423,6 +423,12 @@ def test_the_license_manager_is_asked_on_demand(state: PortState, said: str, kod
     assert (silent.code, line_of(silent)) == (2, sentence.format(address=manager.address) + " | time=T working=0")
 
 
+def test_a_license_manager_whose_name_is_not_known(kodeks: KodeksServer) -> None:
+    kodeks.set(binding="SenseLock ключ - [Key is not available (license manager configured at lm.invalid:8888)]")
+    said = line_of(ask(kodeks, "--source", "page", "--probe-license-manager"))
+    assert re.search(r"plugged in there; the license manager at lm\.invalid:8888 cannot be asked, its name is not resolved here \([^()]+\) \| time=T", said)
+
+
 # --- Stored reports ---------------------------------------------------------------------------------------------------
 
 
@@ -460,6 +466,18 @@ FILES: list[tuple[str, bytes, int, str]] = [
     ("empty", b"", 3, "UNKNOWN - {name} is empty, no sysinfo report"),
     ("text", b"SenseLock works", 3, "UNKNOWN - {name} is neither XML nor ZIP, no sysinfo report"),
     ("HTML", b"\r\n<!DOCTYPE HTML><HTML>", 3, "UNKNOWN - {name} is an HTML page, no sysinfo report"),
+    ("an error message", "<error>Недостаточно прав</error>".encode(), 3,
+     "UNKNOWN - {name} is an error message, no sysinfo report: Недостаточно прав"),
+    ("a SOAP fault", b"<s:Envelope xmlns:s='x'><s:Body><s:Fault><a>Server</a><b>|no\n</b></s:Fault></s:Body></s:Envelope>", 3,
+     "UNKNOWN - {name} is an error message, no sysinfo report: Server /no"),
+    ("an empty error message", b"<Error/>", 3, "UNKNOWN - {name} is an error message, no sysinfo report: it says nothing"),
+    ("a picture", b"<svg xmlns='http://www.w3.org/2000/svg'/>", 3, "UNKNOWN - {name} is SVG, no sysinfo report"),
+    ("hardly anything", b"<sysinfo/>", 3, "UNKNOWN - {name} is too small for a sysinfo report (10 bytes): check what makes or stores it"),
+    ("little, but a record", "<a>SenseLock ключ - [x]</a>".encode(), 2,
+     "CRITICAL - server reports: x: an error that is not documented; look at the license page of the server (element a of the report) "
+     "| age=0 time=T size=31B working=0"),
+    ("a document type without declaration", b"<!DOCTYPE sysinfo SYSTEM 'x.dtd'>" + GOOD_REPORT.partition(b"?>")[2], 0,
+     OK_LINE.replace(str(SIZE), str(SIZE - GOOD_REPORT.index(b"?>") - 2 + 33))),
     ("SQLite", b"SQLite format 3\0" + bytes(5000), 3, "UNKNOWN - {name} is an SQLite database, no sysinfo report"),
     ("gzip", b"\x1f\x8b\x08\x00", 3, "UNKNOWN - {name} is a gzip file, no sysinfo report"),
     ("cut XML", GOOD_REPORT[:-20], 3, f"UNKNOWN - the report is cut off after {SIZE - 20} bytes: send or store it again, to its end"),
@@ -751,6 +769,15 @@ def test_the_candidates_of_vv(tmp_path: Path) -> None:
     ]
 
 
+def test_vv_shows_the_records_before_any_number_of_mentions(tmp_path: Path) -> None:
+    mentions = "<text>SenseLock EliteIV</text>" * 100
+    (tmp_path / "x.xml").write_text(f"<r>{mentions}<a><SenseLock_state>1</SenseLock_state></a>{mentions}<b><SenseLock_state>2</SenseLock_state></b></r>")
+    lines = run_check("kodeks_xml", "--file", str(tmp_path / "x.xml"), "-vv").text.splitlines()
+    assert lines[3:6] == ["record /r/a/SenseLock_state: not known: 1", "record /r/b/SenseLock_state: not known: 2",
+                          "mention /r/text: not known: SenseLock EliteIV"]  # fmt: skip
+    assert (len(lines), lines[-1]) == (44, "and 162 more")
+
+
 # --- Options, secrets, output -----------------------------------------------------------------------------------------
 
 USAGE = [
@@ -764,6 +791,8 @@ USAGE = [
     (["-H", "a", "--source", "page", "--record", "/a"], "-w, -c and --record are for a report, not for --source page"),
     (["--file", "x", "--working", "1"], "--working is for --record"),
     (["--file", "x", "--record", "/a", "--working", " "], "--working is empty"),
+    (["-H", ""], "argument -H/--hostname: '' is no host name or address: it is empty"),
+    (["-H", "kodeks.example:8080"], "argument -H/--hostname: 'kodeks.example:8080' is no host name or address; the port goes to -p"),
     (["-H", "a b"], "argument -H/--hostname: 'a b' is no host name or address"),
     (["-H", "a\r\nX-Y: z"], "argument -H/--hostname: 'a X-Y: z' is no host name or address"),
     (["-H", "a", "-p", "0"], "argument -p/--port: '0' is no port; write a number from 1 to 65535"),
@@ -785,6 +814,20 @@ def test_usage_errors(arguments: list[str], sentence: str) -> None:
 def test_a_login_without_a_password() -> None:
     outcome = run_check("kodeks_xml", "-H", "kodeks.example", "-l", "x", env={"KODEKS_PASSWORD": ""})
     assert line_of(outcome) == "UNKNOWN - -l without a password: use --password-file, a key password in the ini section, or KODEKS_PASSWORD"
+
+
+@pytest.mark.parametrize("words", [["-h", "-p", "x"], ["-V", "--extra-opts=@/nonexistent.ini"], ["--no-such-option", "--help"], ["-p", "--version"]], ids=" ".join)
+def test_who_asks_for_help_gets_it(words: list[str]) -> None:
+    wanted = "-h" if {"-h", "--help"} & set(words) else "-V"
+    asked, usual = (run_process(command("kodeks_xml", *arguments)) for arguments in (words, [wanted]))
+    assert (asked.code, asked.stdout, asked.stderr) == (3, usual.stdout, b"") and b"check_kodeks_xml" in usual.stdout
+
+
+def test_a_password_file_with_a_byte_order_mark(tmp_path: Path, kodeks: KodeksServer) -> None:
+    kodeks.set(binding=reports.WORKS)
+    (tmp_path / "password").write_bytes(b"\xef\xbb\xbf" + PASSWORD.encode() + b"\r\n")
+    (tmp_path / "password").chmod(0o600)
+    assert ask(kodeks, "--source", "page", "--password-file", str(tmp_path / "password"), env={}).code == 0
 
 
 def password_file(folder: Path, mode: int) -> list[str]:
@@ -917,6 +960,35 @@ def test_cookies_are_kept_replaced_and_forgotten() -> None:
         thread.join(5)
     assert outcome.code == 0, outcome.text
     assert [re.findall(rb"Cookie: (.*)\r\n", request) for request in received] == [[], [b"a=1; b=2"], [b"a=3"]]
+
+
+UNAVAILABLE = [
+    ("Server: nginx/1.22", 1, "WARNING - {url}/admin/lic fails with HTTP 503: nginx/1.22 answers, the Kodeks server behind it does not; "
+     "check that the server runs, then -p and the firewalls"),
+    ("Server: WWW-Kodeks/6.4", 3, "UNKNOWN - the server is in maintenance mode (HTTP 503 from {url}/admin/lic): the state of the key is unknown; "
+     "end it there if nobody is updating"),
+    ("X-Powered-By: Express", 3, "UNKNOWN - the server is in maintenance mode (HTTP 503 from {url}/admin/lic): the state of the key is unknown; "
+     "end it there if nobody is updating"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "code", "line"), UNAVAILABLE, ids=[row[0] for row in UNAVAILABLE])
+def test_only_kodeks_is_in_maintenance(header: str, code: int, line: str) -> None:
+    listener, thread, _ = raw_server([f"HTTP/1.1 503 x\r\n{header}\r\nContent-Length: 0\r\n\r\n".encode()])
+    with listener:
+        port = listener.getsockname()[1]
+        outcome = run_check("kodeks_xml", "-H", "127.0.0.1", "-p", str(port), "--source", "page", "--unreachable", "warning")
+        thread.join(5)
+    assert (outcome.code, line_of(outcome)) == (code, line.format(url=f"http://127.0.0.1:{port}"))
+
+
+def test_a_cookie_that_is_a_word_of_ours() -> None:
+    again = b"HTTP/1.1 307 x\r\nLocation: /admin/lic\r\nSet-Cookie: a=SenseLock; path=/\r\n\r\n"
+    listener, thread, _ = raw_server([again, page_answer(GOOD.encode())])
+    with listener:
+        outcome = run_check("kodeks_xml", "-H", "127.0.0.1", "-p", str(listener.getsockname()[1]), "--source", "page")
+        thread.join(5)
+    assert (outcome.code, line_of(outcome)) == (0, "OK - SenseLock key works (binding of /admin/lic) | time=T working=1")
 
 
 @pytest.mark.parametrize(

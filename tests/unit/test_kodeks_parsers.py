@@ -733,6 +733,17 @@ def test_the_verdict_depends_neither_on_blocks_nor_on_handlers(monkeypatch: pyte
     assert states == {OK, CRITICAL, UNKNOWN}, "the documents must be of all kinds"
 
 
+def test_a_key_of_any_size() -> None:
+    """Larger than a record it is never good, wherever it ends."""
+    for size in range(0, 70_000, 1_499):
+        for inside in ("<state>работает</state>", "<error>Ключ не найден</error><state>работает</state>"):
+            element = f"<SenseLock>{inside}{'<e>x</e>' * (size // 8)}</SenseLock>"
+            for behind in ("", FAR):
+                statement = verdict_on(f"<report>{element}{behind}</report>".encode())
+                good = len(element.encode()) <= kodeks_report.REACH and "error" not in inside
+                assert statement.state == (OK if good else CRITICAL if size < 8000 else UNKNOWN), (size, inside, statement)
+
+
 def test_handlers_stay_off_where_no_word_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of a large report depends on this."""
     started = []
