@@ -29,10 +29,12 @@ def main() -> int:
     given = options.parse_args()
     with SatelliteWorld({ZONE: Customer(given.hosts, given.minute)}, given.minute) as world:
         world.calm(400)
-        for _ in range(given.cuts):
+        for number in range(1, given.cuts + 1):
             world.cut(ZONE)
             time.sleep(CUT_SECONDS)
-            world.restore(ZONE)
+            back = time.time()
+            replayed = world.restore(ZONE)
+            print(f"cut {number}: {replayed - back:.0f} s until the satellite had connected and replayed its log", flush=True)
             time.sleep(8)
         world.settle(180)
         for number, (measured, lost) in enumerate(world.lost_in_outages(), 1):
