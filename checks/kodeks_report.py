@@ -58,7 +58,7 @@ _DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{1,200}?encoding\s*=\s*["
 TOO_DEEP = "the report is nested too deep or has too many different names to be one"
 
 
-_WHOLE_TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
+_WHOLE_TAG = rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>"""
 _MARKS = bytes(byte for byte in range(256) if byte not in b"<>!?#")
 _STARTS = bytes(byte for byte in range(256) if byte not in b"<\x01\x02")
 
@@ -66,7 +66,11 @@ _STARTS = bytes(byte for byte in range(256) if byte not in b"<\x01\x02")
 def whole_tags(data: bytes) -> tuple[bytes, bytes]:
     """A part of a report up to the tag that it cuts, and the rest."""
     last = data.rfind(b"<")
-    return (data, b"") if last < 0 or _WHOLE_TAG.match(data, last) else (data[:last], data[last:])
+    if last < 0:
+        return data, b""
+    tag = data[last:]
+    cut = b">" not in tag or ((b'"' in tag or b"'" in tag) and not re.match(_WHOLE_TAG, tag))
+    return (data[:last], tag) if cut else (data, b"")
 
 
 def nesting(tags: bytes) -> tuple[int, int] | None:
@@ -96,8 +100,9 @@ def ends_soon(tags: bytes, count: int) -> bool:
 
 
 class Part:
-    """The tags of one block. `deeper`: how much deeper the report is nested behind them.
+    """The tags of one block. `deeper`: how much deeper the report is nested behind them, at most.
 
+    It is less by the number of empty tags; these are counted where it matters, for counting them costs.
     `is_plain`: they show it by themselves. A stray ">", a comment, a section or a reference is for expat alone.
     """
 
@@ -115,7 +120,7 @@ class Part:
             beginnings = len(marks) // 2
             hidden = any(mark in self.tags for mark in (b"<!", b"<?", b"&#"))
             self.is_plain = self.is_plain and not hidden and marks == b"<>" * beginnings
-        self.deeper = beginnings - 2 * self.tags.count(b"</") - self.tags.count(b"/>")
+        self.deeper = beginnings - 2 * self.tags.count(b"</")
 
 
 def open_tags(tags: bytes, count: int) -> list[int] | None:
@@ -253,7 +258,7 @@ class ReportParser:
             if held:
                 held_hit = held_hit or self._in_section or pending
                 if not (self._exact or first or any(before) or held_hit or hit):
-                    held_hit = self._pass_over(part, following if block else None)
+                    held_hit = self._pass_over(part, following)
                 self._attach(first or any(before) or held_hit or hit or (self._exact and not self._pin))
                 pending, first = self._feed(held), False
                 if sys.getallocatedblocks() - allocated > MAX_GROWTH:
@@ -268,11 +273,15 @@ class ReportParser:
         # One byte is found ten times faster than two, and the last one of most words is rare: this halves the search.
         return any(word in block for word in words if word[-1:] in block)
 
-    def _pass_over(self, part: Part, following: Part | None) -> bool:
+    def _pass_over(self, part: Part, following: Part) -> bool:
         """Keep count of what is open behind a block without handlers; True, and no change, if it needs them after all."""
-        known, passed = self._open_behind(part)
         staying: list[Element] = []
-        if known >= 0 and following and passed and not ends_soon(following.tags, passed):
+        # Where nothing but the root is known, a number that is too high shows: so many elements cannot end.
+        for exactly in (False, True)[len(self._stack) > 2 :]:
+            known, passed = self._open_behind(part, exactly)
+            if known < 0 or not passed or not following.tags or ends_soon(following.tags, passed):
+                break
+        else:
             ended = nesting(following.tags)
             places = open_tags(part.tags, passed - ended[0]) if ended and passed - ended[0] <= MAX_STAYING else None
             for place in places or ():
@@ -287,15 +296,16 @@ class ReportParser:
         self._passed = passed - len(staying)
         return False
 
-    def _open_behind(self, part: Part) -> tuple[int, int]:
+    def _open_behind(self, part: Part, exactly: bool) -> tuple[int, int]:
         """How many of the elements that are known, and how many others, are open behind a part; (-1, 0) = not told."""
         known, passed = len(self._stack) - 1, self._passed
-        if passed + part.deeper >= 0 and known < 10:
+        deeper = part.deeper - (part.tags.count(b"/>") if exactly else 0)
+        if passed + deeper >= 0 and known < 10:
             for element in self._stack[2:]:
                 if f"</{element.name}".encode(self._encoding, "ignore") in part.tags:
                     break
             else:
-                return known, passed + part.deeper
+                return known, passed + deeper
         counted = nesting(part.tags)
         if not counted:
             return -1, 0
