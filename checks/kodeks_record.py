@@ -6,7 +6,9 @@ the key, so it is told by its words alone:
 * a text that is a binding sentence ("SenseLock ключ - [работает]"), or that says a failure of SenseLock;
 * an element that is named after the key (its tag, or a label such as name="SenseLock ключ") and tells a state.
 
-What only looks like it is a mention: never OK, and shown by -vv so that the operator can pin it with --record.
+It is the key's only where nothing around it says otherwise: in a log, a list of services or what was before, in the middle
+of a text, or in an element too large to be read as one record, it is a mention. What contradicts a good state, anywhere
+in the record, makes it unknown. A mention is never OK, and shown by -vv so that the operator can pin it with --record.
 """
 
 from __future__ import annotations
