@@ -185,6 +185,8 @@ def statement_in(text: str, place: str = "", is_name: bool = False) -> Statement
     match = BINDING.fullmatch(text)
     if match and (match[1].startswith(_KINDS) or SENSELOCK.search(match[1])):
         return judge_binding(text, place)
+    if match and SENSELOCK.search(match[2]) and state_in(match[2]) == CRITICAL:
+        return failing(text, place)  # whatever is bound, the key is not found
     folded = text.casefold()
     if UNREADABLE_BINDING in folded or (SENSELOCK.search(text) and re.search(PROTECTION_ERROR, folded)):
         return failing(text, place)

@@ -245,7 +245,7 @@ def archive_breaches(data: bytes) -> list[str]:
 
 # What only bears the key's name, by the beginnings of words: people, texts, what was, other machines, software.
 NOT_THE_KEY = re.compile(
-    r"\b(?:user|пользоват|log(?:s|ging)?\b|журнал|event|событ|message|сообщ|docum|документ|quer|запрос|help|example|пример|hosts|volume|"
+    r"\b(?:user|пользоват|log(?:s|ging)?\b|журнал|event|событ|message|сообщ|docs?\b|document|документ|quer|запрос|help|example|пример|hosts|volume|"
     r"том(?:а|ы|ов)?\b|баз[аыу]?\b|previous|old\b|histor|expected|default|предыд|истори|ожида|servic|служб|driver|драйвер|process\b|process?es|"
     r"процесс|daemon|демон(?:ы|ов)?\b|install(?:ed|s)\b)"
 )

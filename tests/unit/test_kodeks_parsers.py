@@ -495,6 +495,8 @@ MENTION = ("UNKNOWN", "the report mentions SenseLock, but tells no state of it t
         pytest.param('<section name="SenseLock"><item name="Состояние">не работает</item></section>', ("CRITICAL", "не работает"), id="a section of texts that fails"),
         pytest.param('<section name="SenseLock"><item name="Служба">работает</item></section>', ("UNKNOWN", "работает"), id="another text in the section"),
         pytest.param("<SenseLock>SenseLock ключ -  [работает]</SenseLock>", ("OK", "SenseLock ключ - [работает]"), id="the whole line under the name"),
+        pytest.param("<binding>SenseLock ключ - [работает]</binding><binding>Sens;люч - [Device &quot;SenseLock&quot; not found]</binding>",
+                     ("CRITICAL", 'Sens;люч - [Device "SenseLock" not found]'), id="a garbled binding that fails"),
         pytest.param("<SenseLock>SenseLock ключ -  [работает] нет</SenseLock>", ("UNKNOWN", "SenseLock ключ - [работает] нет"), id="more than the line"),
         pytest.param('<section name="SenseLock"><param name="Банк" value="работает"/></section>', ("UNKNOWN", "работает"), id="another thing in the section"),
         pytest.param("<section name='SenseLock'><param><name>state</name><value>работает</value></param></section>", ("OK", "работает"), id="a section with pairs"),
