@@ -34,7 +34,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab import reports
-from lab.forwarder_tools import sample
+from lab.forwarder_tools import forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
 from lab.nrpe_lab import CHECK_NRPE, NrpeAgent
 from lab.run_check import CHECKS, ROOT
@@ -46,6 +46,7 @@ PEERS = ROOT / ".venv/peers"
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 UNCACHED = {"PYTHONDONTWRITEBYTECODE": "1"}
 
+DAEMON = "usbsrvd-cost"  # a process of our own: the check counts neither itself nor its parents
 HELLO = (
     "import argparse, nagiosplugin as n\n"
     "class R(n.Resource):\n  def probe(self): return n.Metric('x', 1)\n"
@@ -262,7 +263,7 @@ def install_peers() -> None:
 
 def start_up(rounds: int, folder: Path) -> None:
     """Start-up of each check on its OK path beside the floors and the peers."""
-    with stage(folder) as scene:
+    with stage(folder) as scene, forwarder_daemon(DAEMON):
         bus = scene.bus.env()
         floors = [
             Command("python3 -c pass", python("pass")),
@@ -276,7 +277,7 @@ def start_up(rounds: int, folder: Path) -> None:
             Command("floor: + psutil", python("import argparse, nagiosplugin, psutil")),
             Command("hello world in nagiosplugin", python(HELLO), {}, "floor: nagiosplugin"),
         ]
-        process, page = scene.redirector("--process", "python3", "--no-list"), scene.kodeks("--source", "page")
+        process, page = scene.redirector("--process", DAEMON, "--no-list"), scene.kodeks("--source", "page")
         # A folder that the monitoring user may not write, and where root has not run them.
         sources = Path(shutil.copytree(CHECKS, folder / "sources", ignore=shutil.ignore_patterns("__pycache__")))
         ours = [
