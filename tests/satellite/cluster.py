@@ -172,6 +172,10 @@ class Master(FleetNode):
         zones = block("/* /etc/icinga2/zones.d/site-042/kodeks1.conf").replace(EXAMPLE, site.zone)
         (self.folder / f"zones.d/{site.zone}/{host.name}.conf").write_text(zones + host.definition())
 
+    def tell(self, contacts: bool) -> None:
+        """Whether notifications go out (Icinga's global switch); what becomes hard meanwhile is told neither then nor later."""
+        self._api("POST", "objects/icingaapplications/app", {"attrs": {"enable_notifications": contacts}})
+
     def ticket(self, name: str) -> str:
         """The ticket with which a node gets its certificate."""
         return self.cli("pki", "ticket", "--cn", name).split()[-1]

@@ -53,8 +53,8 @@ def definition(name: str, kind: str, plugins: str) -> IcingaHost:
 class SatelliteWorld:
     """Everything running; a context manager. `customers` by zone; `names` are their hosts, every second key forwarded.
 
-    `calm` returns once every service of every host has been checked and is OK; the books begin there. `minute`: of the master, which watches
-    the satellites.
+    Nobody is told anything until `calm`, which returns once every service of every host has been checked and is OK; the books
+    begin there. `minute`: of the master, which watches the satellites.
     """
 
     def __init__(self, customers: Mapping[str, Customer], minute: int) -> None:
@@ -98,6 +98,7 @@ class SatelliteWorld:
                 self.master.add_agent(site, IcingaHost(machine.name, kodeks, {"kodeks_plugin_dir": str(machine.emulated)}))
         self.master.verify()
         self.master.launch()
+        self.master.tell(False)  # of satellites and agents that are not there yet; `calm` ends it
         for site in sites:
             line = self.lines[site.zone] = Relay(self.master.port)
             self._loop.do(line.start())
@@ -141,7 +142,8 @@ class SatelliteWorld:
             self.satellites[zone].check_all_now(f'host.name == "{machine.name}"')
         self.master.check_all_now(f'service.name == "{SATELLITE_SERVICE}"')
         self.wait("every service checked and OK", lambda: not self.master.unwell(), timeout, 1.0)
-        self.sink.received.clear()  # of satellites that were not there yet
+        assert not self.sink.received, f"told while nobody was to be told: {self.sink.received}"
+        self.master.tell(True)
         self._listen()
 
     def told(self, word: str, count: int, timeout: float) -> float:

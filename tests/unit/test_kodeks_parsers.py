@@ -7,6 +7,7 @@ import random
 import re
 import socket
 import threading
+from contextlib import suppress
 from datetime import datetime
 from typing import Iterator
 
@@ -345,9 +346,10 @@ def received(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bytes]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         def send() -> None:
-            theirs.sendall(data[: len(data) // 3])
-            theirs.sendall(data[len(data) // 3 :])
-            theirs.shutdown(socket.SHUT_WR)
+            with suppress(BrokenPipeError):  # the reader may end before it has read everything
+                theirs.sendall(data[: len(data) // 3])
+                theirs.sendall(data[len(data) // 3 :])
+                theirs.shutdown(socket.SHUT_WR)
 
         sender = threading.Thread(target=send)
         sender.start()

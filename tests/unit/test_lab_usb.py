@@ -275,9 +275,9 @@ def test_libusb_worlds(
 # --- The USB/IP server --------------------------------------------------------------------------------------------
 
 
-def offered(port: int) -> list[tuple[str, str]] | None:
-    """What the real usbip lists; None when it gets no answer within a second."""
-    outcome = run_process(["timeout", "1", "usbip", "--tcp-port", str(port), "list", "-r", "127.0.0.1"], patience=30)
+def offered(port: int, seconds: int = 20) -> list[tuple[str, str]] | None:
+    """What the real usbip lists; None when it gets no answer within so many seconds."""
+    outcome = run_process(["timeout", str(seconds), "usbip", "--tcp-port", str(port), "list", "-r", "127.0.0.1"], patience=30)
     if outcome.code == 124:
         return None
     return re.findall(r"^ +(\d+-[\d.]+): .* \((\S+)\)$", outcome.text, re.M)
@@ -297,7 +297,7 @@ def test_usbip_lists_what_the_server_exports() -> None:
         server.renew()
         assert offered(server.port) == TWO
         server.freeze()
-        assert offered(server.port) is None
+        assert offered(server.port, 1) is None
         server.thaw()
         assert offered(server.port) == TWO
         assert server.requests == ["devlist"] * 6
@@ -312,7 +312,7 @@ def test_the_server_as_a_process_obeys_signals() -> None:
         server.drop()
         assert offered(server.port) == TWO
         server.freeze()
-        assert offered(server.port) is None
+        assert offered(server.port, 1) is None
         server.thaw()
         assert offered(server.port) == TWO
     assert not psutil.pid_exists(server.pid)
