@@ -220,6 +220,15 @@ def check_and_options(words: list[str]) -> tuple[str, list[str]]:
     return re.split(r"[/\\]", words[at])[-1], options
 
 
+def accepted(check: str, options: list[str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check takes these options with the kodeks.ini that templates/windows/README.md names for this agent."""
+    readme = (TEMPLATES / "windows/README.md").read_text()
+    example = TEMPLATES / folder / "kodeks.ini.example"
+    assert f"`templates/{folder}/{example.name}`" in readme
+    monkeypatch.setattr("plugin_runtime.read_private", lambda *_, **__: example.read_text())
+    importlib.import_module(check.removesuffix(".py")).options().parse([word.replace("@kodeks.ini", f"@{example}") for word in options])
+
+
 def test_nsclient_has_the_commands_of_nrpe() -> None:
     windows, linux = nsclient_commands(), nrpe_commands()
     assert windows.keys() == linux.keys()
@@ -236,18 +245,16 @@ def test_the_check_accepts_what_nsclient_gives_it(name: str, monkeypatch: pytest
     words = words_of(nsclient_commands()[name])
     assert words[:1] == ["C:/Program Files/Python311/python.exe"]
     assert words[1].startswith("C:/Program Files/kodeks/")
-    check, options = check_and_options(words)
-    parser = importlib.import_module(check.removesuffix(".py")).options()
-    example = TEMPLATES / "nagios/nrpe/kodeks.ini.example"
-    monkeypatch.setattr("plugin_runtime.read_private", lambda *_, **__: example.read_text())
-    parser.parse([word.replace("@kodeks.ini", f"@{example}") for word in options])
+    accepted(*check_and_options(words), "nagios/nrpe", monkeypatch)
 
 
 @pytest.mark.parametrize("key", sorted(user_parameters("windows")))
-def test_the_windows_agent_runs_what_the_linux_agent_runs(key: str) -> None:
+def test_the_windows_agent_runs_what_the_linux_agent_runs(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Both agents run `cmd /C "COMMAND"` (Zabbix: zbxexec/execute.c, zbxcmd_windows.go), and cmd takes that outer pair off.
     words = words_of(user_parameters("windows")[key])
     assert words[0] == r"C:\Program Files\Python311\python.exe", "a pair of quotes too many"
     assert words[1:3] == ["-X", "utf8"], "Zabbix wants UTF-8"
     assert words[3].startswith("C:\\Program Files\\kodeks\\")
-    assert check_and_options(words) == check_and_options(shlex.split(user_parameters("linux")[key]))
+    check, options = check_and_options(words)
+    assert (check, options) == check_and_options(shlex.split(user_parameters("linux")[key]))
+    accepted(check, [word.replace("$1", check.removesuffix(".py")).replace("$2", "30") for word in options], "zabbix", monkeypatch)
