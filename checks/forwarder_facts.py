@@ -30,6 +30,7 @@ USED_SOMEWHERE = "in use, here or elsewhere,"  # the list names the user, but no
 UNSHARED = "plugged in, but not shared"
 UNAVAILABLE = "not available"
 DISCONNECTED = "disconnected"
+UNREACHABLE = "on a hub that cannot be shared"
 
 
 class Device(NamedTuple):
@@ -267,6 +268,7 @@ def judge_state(name: str, device: Device, side: str, clients: Sequence[str]) ->
         UNSHARED: Finding(CRITICAL, f"{name} is plugged in, but not shared: share it"),
         UNAVAILABLE: Finding(CRITICAL, f"{name} is not available: is it plugged in at the forwarder, and the license valid?"),
         DISCONNECTED: Finding(CRITICAL, f"{name} is disconnected from its server: check the server, then reconnect it"),
+        UNREACHABLE: Finding(CRITICAL, f"{name} is {UNREACHABLE}: plug it into a port of another hub"),
     }
     unknown = Finding(UNKNOWN, f"{name} is in a state that this check does not know: {runtime.clean(device.state, 100)}")
     return sentences.get(device.state, unknown)

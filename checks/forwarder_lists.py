@@ -19,6 +19,7 @@ from forwarder_facts import (
     OFFERED,
     UNAVAILABLE,
     UNKNOWN,
+    UNREACHABLE,
     UNSHARED,
     UNTOLD,
     USED,
@@ -368,7 +369,11 @@ def read_usbip(lines: Sequence[str]) -> Listing:
 
 
 def read_usbipd_win(lines: Sequence[str]) -> Listing:
-    """`usbipd state`: attached = ClientIPAddress, shared = PersistedGuid, plugged = BusId (its documentation)."""
+    """`usbipd state`: attached = ClientIPAddress, shared = PersistedGuid, plugged = BusId (its documentation).
+
+    A bus id is `BUS-PORT`, both from 1, or the word `IncompatibleHub`, for a device behind a hub of another driver (its
+    source; issues 947 and 1183 are dongles behind a dongle server's manager): its server offers such a device to nobody.
+    """
     import json
 
     entries = json.loads("\n".join(lines))["Devices"]
@@ -383,6 +388,8 @@ def _usbipd_device(entry: Any) -> Device:
         raise Odd("JSON of another form: neither null nor text")
     match = re.match(r"USB\\VID_([0-9A-Fa-f]{4})&PID_([0-9A-Fa-f]{4})(?:\\|$)", entry["InstanceId"])
     state = UNAVAILABLE if bus is None else USED if client else OFFERED if guid else UNSHARED
+    if bus is not None and not re.fullmatch(r"[1-9][0-9]{0,4}-[1-9][0-9]{0,4}", bus):
+        state = UNREACHABLE if bus == "IncompatibleHub" and not client else unknown_state(f"BusId {bus}")
     state = "attached and unplugged at once" if bus is None and client else state
     return Device(str(entry["Description"]), f"{match[1]}:{match[2]}".lower() if match else "", state, client or "", bus or "")
 

@@ -248,15 +248,15 @@ def usbip_remote(random: Random, devices: Sequence[Listed]) -> List:
 def usbipd(random: Random, devices: Sequence[Listed]) -> List:
     """`usbipd state`"""
     entries = []
-    for number, item in enumerate(devices):
-        broken = random.choice(("unplugged", "not shared")) if item.condition == "broken" else ""
+    for number, item in enumerate(devices, 1):
+        broken = random.choice(("unplugged", "not shared", "incompatible")) if item.condition == "broken" else ""
         vid, pid = item.usb_id.upper().split(":")
         entries.append({
-            "BusId": None if broken == "unplugged" else f"1-{number}",
+            "BusId": None if broken == "unplugged" else "IncompatibleHub" if broken == "incompatible" else f"1-{number}",
             "ClientIPAddress": "192.0.2.10" if item.condition in ("mine", "theirs") else None,
             "Description": item.name,
             "InstanceId": f"USB\\VID_{vid}&PID_{pid}\\5&2A8F8A4&0&1",
-            "PersistedGuid": None if broken else "11111111-2222-4333-8444-555555555555",
+            "PersistedGuid": None if broken == "not shared" or (broken and chance(random, 0.5)) else "11111111-2222-4333-8444-555555555555",
         })  # fmt: skip
     return List("usbipd-win", json.dumps({"Devices": entries}, indent=2, ensure_ascii=chance(random, 0.5)), True, False)
 

@@ -352,7 +352,7 @@ def _usbipd_may_be_good(text: str, wanted: str) -> bool:
     vendor, _, model = wanted.upper().partition(":")
     return any(
         (plain(wanted) == plain(name) or f"VID_{vendor}&PID_{model}" in place.upper())
-        and entry.get("BusId") and (entry.get("PersistedGuid") or entry.get("ClientIPAddress"))
+        and str(entry.get("BusId")).replace("-", "", 1).isdecimal() and (entry.get("PersistedGuid") or entry.get("ClientIPAddress"))
         for name, place, entry in shown
     )  # fmt: skip
 

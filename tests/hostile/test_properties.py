@@ -177,6 +177,7 @@ SHARED = " 2: Senselock SenseIV\n    Vid: 0471   Pid: 485d   Port: 1-2\n    Stat
         ("usbip", "Port 00: <Port Error> at x\n       x : Key (0471:485d)", "0471:485d", False),
         ("usbipd-win", '{"Devices": [{"Description": "K", "InstanceId": "USB\\\\VID_0471&PID_485D\\\\1", "BusId": "1-2", "PersistedGuid": "1"}]}', "0471:485d", True),
         ("usbipd-win", '{"Devices": [{"Description": "K", "InstanceId": "USB\\\\VID_0471&PID_485D\\\\1", "BusId": null, "PersistedGuid": "1"}]}', "0471:485d", False),
+        ("usbipd-win", '{"Devices": [{"Description": "K", "InstanceId": "USB\\\\VID_0471&PID_485D\\\\1", "BusId": "IncompatibleHub", "PersistedGuid": "1"}]}', "0471:485d", False),
     ],
 )
 def test_the_oracle_of_lists(product: str, text: str, wanted: str, good: bool) -> None:
