@@ -322,7 +322,10 @@ def _virtualhere_bound(attributes: Mapping[str, str], server: Mapping[str, str])
 
 
 def read_digi(lines: Sequence[str]) -> Listing:
-    """`awusbmanager list` and `awusbmanager-headless list`. Hub, group and device are told by their indent."""
+    """`awusbmanager list` and `awusbmanager-headless list`. Hub, group and device are told by their indent.
+
+    A client connects to a group, not to a device (vendor's manual): who uses the group uses all that is in it.
+    """
     start = position(lines, r" ?AnywhereUSB Manager version .*", "")
     start = position(lines, r"Below are the available devices:", lines[start], start)
     end = position(lines, r"\* means Autoconnect enabled.*", CUT, start)
@@ -330,13 +333,20 @@ def read_digi(lines: Sequence[str]) -> Listing:
     if "".join(lines[last + 1 :]):
         raise Odd("text behind the end of the list")
     devices = []
+    group, odd_group = "", False  # who uses the group, and whether its line can be read in two ways
     for line in filter(None, lines[start + 1 : end]):
-        if re.fullmatch(r" \S.* \(\S+:[0-9]+\)|[ *+]   \S.* \(\S+\.[0-9]+\)(?: \(In-use by .+\))?", line):
+        above = re.fullmatch(r" \S.* \(\S+:[0-9]+\)|[ *+]   \S.* \(\S+\.[0-9]+\)(?: \(In-use by (.+)\))?", line)
+        if above:
+            group = above[1] or ""
+            odd_group = line.count("(In-use by") > bool(group)
             continue
         (match,) = record([line], 0, r"[ *+] {7}(.*) \(([^()\s]+\.[0-9]+)\)(?: \(In-use by (.+)\))?")
-        user = match[3] or ""
+        user = match[3] or ("" if group == "you" else group)
         state = ATTACHED if user == "you" else USED if user else OFFERED
-        state = _TWO_WAYS if line.count("(In-use by") > (state != OFFERED) else state
+        if odd_group or line.count("(In-use by") > bool(match[3]):
+            state = _TWO_WAYS
+        elif group and user not in ("", group):
+            state = "used by one and its group by another"
         devices.append(Device(match[1], "", state, user if state == USED else "", match[2]))
     return Listing(tuple(devices))
 

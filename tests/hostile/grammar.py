@@ -218,10 +218,16 @@ def virtualhere_state(random: Random, devices: Sequence[Listed]) -> List:
 
 
 def digi(random: Random, devices: Sequence[Listed]) -> List:
-    """`awusbmanager list`; like VirtualHere without a word for a broken device."""
+    """`awusbmanager list`; like VirtualHere without a word for a broken device. A user stands behind the device, its group, or both."""
     users = {"free": "", "mine": " (In-use by you)", "theirs": " (In-use by operator)"}
-    lines = [f"        {item.name} (AW02.11{number:02d}){users[item.condition]}\n" for number, item in enumerate(devices) if item.condition != "broken"]
-    text = " AnywhereUSB Manager version 3.1.38.1 Client ID: c\nBelow are the available devices:\n\n AW02 (127.0.0.1:18574)\n    Group 1 (AW02.1)\n"
+    lines = []
+    for number, item in enumerate(devices):
+        if item.condition != "broken":
+            user = users[item.condition]
+            where = random.choice(("device", "group", "both"))
+            lines.append(f"    Group {number} (AW02.{number}){user if where != 'device' else ''}\n")
+            lines.append(f"        {item.name} (AW02.11{number:02d}){user if where != 'group' else ''}\n")
+    text = " AnywhereUSB Manager version 3.1.38.1 Client ID: c\nBelow are the available devices:\n\n AW02 (127.0.0.1:18574)\n"
     end = "\n* means Autoconnect enabled, + means Autoconnect inherited\nAutofind: enabled   Use All Hub Addresses: disabled\nAutoconnect All: disabled\n"
     return List("digi-anywhereusb", f"{text}{''.join(lines)}{end}", False)
 

@@ -336,8 +336,15 @@ def _text_may_be_good(product: str, text: str, wanted: str) -> bool:
         return any(re.search(rf"-connected to (?:{re.escape(os.uname().nodename)})\b|^connected |^remote |^shared ", line, re.IGNORECASE) for line, _ in _lines_around(lines, wanted))
     if product in ("virtualhere", "digi-anywhereusb"):
         here = "|".join(map(re.escape, names_here()))
-        return any("in-use by" not in line.casefold() or re.search(rf"in-use by:?.*\b(?:{here})\b", line.casefold())
-                   for line, _ in _lines_around(lines, wanted))  # fmt: skip
+
+        def ours(line: str) -> bool:
+            return "in-use by" not in line.casefold() or bool(re.search(rf"in-use by:?.*\b(?:{here})\b", line.casefold()))
+
+        # What is in a group is used by who uses the group: the last line above that is indented less.
+        return any(
+            ours(line) and (product == "virtualhere" or not (above := [item for item in lines[:at] if item[1:8].strip()]) or ours(above[-1]))
+            for at, line in enumerate(lines) if plain(wanted) in plain(line)
+        )  # fmt: skip
     if product == "usbip":
         return any("<Port in Use>" in around or re.match(r"\s+[0-9][0-9.-]*: ", line) for line, around in _lines_around(lines, wanted))
     raise AssertionError(product)

@@ -362,6 +362,32 @@ def test_digi_in_use_by_others(user: str) -> None:
         assert (reading.devices[0].state == ATTACHED) == (user == "you")
 
 
+GROUP_1, DIGI_KEY = "Group 1 (AW02-050314.1)", "Dell KB216 Wired Keyboard (AW02-050314.1101)"
+
+
+@pytest.mark.parametrize(
+    ("group", "device", "state", "user"),
+    [
+        pytest.param("", "", OFFERED, "", id="free"),
+        pytest.param(" (In-use by you)", " (In-use by you)", ATTACHED, "", id="both ours"),
+        pytest.param("", " (In-use by you)", ATTACHED, "", id="no word on the group"),
+        pytest.param(" (In-use by you)", "", OFFERED, "", id="the group is ours, no word on the device"),
+        pytest.param(" (In-use by 192.0.2.77)", "", USED, "192.0.2.77", id="the group is another's, no word on the device"),
+        pytest.param(" (In-use by 192.0.2.77)", " (In-use by 192.0.2.77)", USED, "192.0.2.77", id="both another's"),
+        pytest.param(" (In-use by 192.0.2.77)", " (In-use by you)", "used by one and its group by another", "", id="the group is another's, the device ours"),
+        pytest.param(" (In-use by you)", " (In-use by 192.0.2.77)", "used by one and its group by another", "", id="the group is ours, the device another's"),
+        pytest.param(" (In-use by 192.0.2.77) (AW02-050314.1)", "", "told by a line that can be read in two ways", "", id="a group with a name like a user"),
+        pytest.param(" (In-use by 192.0.2.77) (AW02-050314.1) (In-use by you)", "", "told by a line that can be read in two ways", "", id="a group with a name like another user"),
+    ],
+)  # fmt: skip
+def test_digi_groups(group: str, device: str, state: str, user: str) -> None:
+    other = "    Group 2 (AW02-050314.2)\n"
+    assert other in DIGI_LIST
+    text = DIGI_LIST.replace(GROUP_1, GROUP_1 + group).replace(DIGI_KEY, DIGI_KEY + device).replace(other, f"{other}        Key (AW02-050314.2101)\n")
+    reading = read("digi-anywhereusb", text)
+    assert reading.devices == (DIGI._replace(state=state, user=user), Device("Key", "", OFFERED, "", "AW02-050314.2101"))
+
+
 CYRILLIC = "Ключ Гранд-Смета"
 
 
