@@ -103,8 +103,10 @@ class Forwarder(nagiosplugin.Resource):
     def probe(self) -> Iterator[nagiosplugin.Metric]:
         self.facts = facts = collect(self.request)
         listing = facts.listing
-        if self.term or self.request.product.needs_license:
-            yield nagiosplugin.Metric("license", listing.licenses if listing else ())
+        licenses = listing.licenses if listing else ()
+        # A license for no device is a fact of the list, whether the product needs a term or not.
+        if self.term or self.request.product.needs_license or any(number == 0 for _, number in licenses):
+            yield nagiosplugin.Metric("license", licenses)
             yield nagiosplugin.Metric("license_days", self.term.left() if self.term else None)
         for item in facts.processes.items():
             yield nagiosplugin.Metric("process", item)

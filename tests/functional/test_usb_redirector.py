@@ -406,6 +406,30 @@ def test_virtualheres_state(servers: list[str], arguments: list[str], state: int
     assert said(outcome) == expect(state, text)
 
 
+NO_DEVICES = b"License Hub,s/n=1,unlimited devices\nHub,s/n=2,0 devices\n"
+
+
+@pytest.mark.parametrize(
+    ("product", "list_output", "arguments", "state", "text"),
+    [
+        ("distkontrol", NO_DEVICES, [], CRITICAL, "license of DistKontrolUSB: none on Hub, buy or renew it"),
+        ("distkontrol", NO_DEVICES, DATED, CRITICAL, "license of DistKontrolUSB: none on Hub, buy or renew it"),
+        ("virtualhere", NO_DEVICES, [], CRITICAL, "license of VirtualHere: none on Hub, buy or renew it"),
+        ("distkontrol", NO_DEVICES.replace(b",0 ", b",1 "), [], OK, "the forwarder answers"),
+        ("distkontrol", sample("virtualhere-client-state-key-bound-constructed.xml").replace(b'max_devices="1"', b'max_devices="0"'), ["--client", "192.0.2.10"],
+         CRITICAL, "license of DistKontrolUSB: none on License Hub, buy or renew it | devices=1;;;0"),
+        ("distkontrol", sample("virtualhere-client-state-key-bound-constructed.xml"), ["--client", "192.0.2.10"],
+         OK, "1 of 1 devices offered or attached | devices=1;;;0"),
+        ("distkontrol", sample("virtualhere-client-state-key-bound-constructed.xml").replace(b'license_max_devices="1"', b""), ["--client", "192.0.2.10"],
+         OK, "1 of 1 devices offered or attached | devices=1;;;0"),
+        ("distkontrol", sample("virtualhere-list-key-available-constructed.txt"), [], OK, "1 of 1 devices offered or attached | devices=1;;;0"),
+    ],
+)  # fmt: skip
+def test_a_license_for_no_device(product: str, list_output: bytes, arguments: list[str], state: int, text: str) -> None:
+    outcome = run_check("usb_redirector", "--product", product, "--list-output", "-", *arguments, stdin=list_output)
+    assert said(outcome) == expect(state, text)
+
+
 @pytest.mark.parametrize(
     ("arguments", "state", "text"),
     [
