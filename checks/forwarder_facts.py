@@ -205,6 +205,7 @@ def judge_license(
 
 # --- Devices --------------------------------------------------------------------------------------------------
 
+LONGEST_NAME = 130  # characters of a name that are shown: a USB string has 126, and what is shown must be enough to give it
 
 NOT_LISTED_WHEN_USED = "a device in use by another machine is not in that list"
 
@@ -270,8 +271,8 @@ def judge_state(name: str, device: Device, side: str, clients: Sequence[str]) ->
         DISCONNECTED: Finding(CRITICAL, f"{name} is disconnected from its server: check the server, then reconnect it"),
         UNREACHABLE: Finding(CRITICAL, f"{name} is {UNREACHABLE}: plug it into a port of another hub"),
     }
-    unknown = Finding(UNKNOWN, f"{name} is in a state that this check does not know: {runtime.clean(device.state, 100)}")
-    return sentences.get(device.state, unknown)
+    what = f"{name} is in a state that this check does not know ({runtime.clean(device.state, 100)})"
+    return sentences.get(device.state, Finding(UNKNOWN, f"{what}: see what the forwarder itself says of it"))
 
 
 def good_devices(listing: Listing, clients: Sequence[str]) -> int:
@@ -286,6 +287,12 @@ def judge_list(listing: Listing, clients: Sequence[str]) -> Finding:
         return Finding(OK, f"{good} of {len(listing.devices)} devices offered or attached" if good else "the forwarder answers")
     state, _ = listing.absent
     lost = f", not connected to {runtime.clean(', '.join(listing.lost), 120)}" if listing.lost else ""
+    for device in listing.devices:
+        name = runtime.clean(readings(device.name)[0] or device.usb_id or device.place, LONGEST_NAME) or "a device without a name"
+        finding = judge_state(name, device, listing.side, clients)
+        if finding.state == UNKNOWN:  # it may be the key, and well
+            number = f"devices listed: {len(listing.devices)}{lost}"
+            return Finding(UNKNOWN, f"no device is known to be offered or attached ({number}): {finding.sentence}")
     unless = f"; {NOT_LISTED_WHEN_USED}: name the key with --device" if state == UNKNOWN else ""
     sentence = f"no device is offered or attached (devices listed: {len(listing.devices)}{lost})"
     return Finding(state, f"{sentence}{unless}{listing.what_to_do()}")

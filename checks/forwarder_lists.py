@@ -202,7 +202,7 @@ def _gate_windows_device(line: str) -> Device:
 def _gate_device(line: str) -> Device:
     match = re.fullmatch(_GATE_LOCAL, line)
     if match:
-        state = "plugged in, and this list does not tell whether it is shared"
+        state = "plugged in, but whether it is shared only eveusbc ls shared tells"
         return Device(match[4], f"{match[2]}:{match[3]}", state, "", match[1])
     word, _, rest = line.partition(" ")
     fields = rest.split(",")

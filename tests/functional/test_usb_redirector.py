@@ -406,6 +406,26 @@ def test_virtualheres_state(servers: list[str], arguments: list[str], state: int
     assert said(outcome) == expect(state, text)
 
 
+@pytest.mark.parametrize(
+    ("product", "list_output", "devices", "named", "text"),
+    [
+        ("usb-redirector", SHARED.replace(b"plugged, shared", b"plugged, shared, in use by 192.0.2.10"), 2, "Senselock SenseIV",
+         "{} is in a state that this check does not know ('plugged, shared, in use by 192.0.2.10'): see what the forwarder itself says of it"),
+        ("usb-network-gate", sample("usb-network-gate-ls-local.txt"), 1, "Brio 101",
+         "{} is in a state that this check does not know (plugged in, but whether it is shared only eveusbc ls shared tells): see what the forwarder itself says of it"),
+        ("usb-network-gate", sample("usb-network-gate-find-remote-devices.txt"), 1, "Stream Deck Plus",
+         "{} is connected to 198.51.100.40, and the list does not tell whether that is this machine: if it is, give --client 198.51.100.40"),
+    ],
+)  # fmt: skip
+def test_a_state_that_nobody_knows_is_unknown_with_a_device_and_without(product: str, list_output: bytes, devices: int, named: str, text: str) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        return said(run_check("usb_redirector", "--product", product, *DATED, "--list-output", "-", *arguments, stdin=list_output))
+
+    assert run("--device", named) == expect(UNKNOWN, f"{text.format(f'key {named}')} | devices=0;;;0")
+    none = f"no device is known to be offered or attached (devices listed: {devices}): {text.format(named)} | devices=0;;;0"
+    assert run() == expect(UNKNOWN, none)
+
+
 NO_DEVICES = b"License Hub,s/n=1,unlimited devices\nHub,s/n=2,0 devices\n"
 
 
@@ -561,8 +581,9 @@ def test_the_client_of_usbip() -> None:
         bus.remove(name)
         with UsbIpServer([]) as server:  # the kernel says that a port is in use, but the bus has no such device
             bus.vhci_port(0, VhciPort(6, 2, 0x10004, 3, "9-9"), f"{server.host} {server.port} 1-2")
-            ghost = "no device is offered or attached (devices listed: 1): is the key plugged in at the forwarder, and shared? | devices=0;;;0 time=Ts;;;0"
-            assert attached(bus) == expect(CRITICAL, ghost)
+            ghost = ("no device is known to be offered or attached (devices listed: 1): 9-9, vhci_hcd port 0 is in a state that this check does not know (attached, "
+                     "but not on this machine's USB bus): see what the forwarder itself says of it | devices=0;;;0 time=Ts;;;0")  # fmt: skip
+            assert attached(bus) == expect(UNKNOWN, ghost)
             ghost = f"key {KEY}: what is attached cannot be told, this machine's USB bus does not show all of it | devices=0;;;0 time=Ts;;;0"
             assert attached(bus, "--device", KEY) == expect(UNKNOWN, ghost)
             bus.vhci_port(0, VhciPort())

@@ -66,7 +66,7 @@ HUB = (("License Hub", 1),)
 DAEMON_DOWN = Finding(CRITICAL, "forwarder's daemon is not running: start usbsrvd")
 NOT_HERE = (CRITICAL, "is not attached here")
 NOT_OFFERED = (UNKNOWN, "is not offered, and a device in use by another machine is not in that list")
-LOCAL_ONLY = "plugged in, and this list does not tell whether it is shared"
+LOCAL_ONLY = "plugged in, but whether it is shared only eveusbc ls shared tells"
 
 CAPTURES = {
     "usbclnt-list-2017.txt": Listing((JLINK,)),
@@ -671,7 +671,7 @@ def test_no_term(text: str) -> None:
         (SENSE._replace(state=UNAVAILABLE), "client", (), CRITICAL, "k is not available: is it plugged in at the forwarder, and the license valid?"),
         (SENSE._replace(state=DISCONNECTED), "client", (), CRITICAL, "k is disconnected from its server: check the server, then reconnect it"),
         (SENSE._replace(state=UNREACHABLE), "server", (), CRITICAL, "k is on a hub that cannot be shared: plug it into a port of another hub"),
-        (SENSE._replace(state="of wax\n|"), "client", (), UNKNOWN, "k is in a state that this check does not know: of wax /"),
+        (SENSE._replace(state="of wax\n|"), "client", (), UNKNOWN, "k is in a state that this check does not know (of wax /): see what the forwarder itself says of it"),
     ],
 )  # fmt: skip
 def test_a_device_in_a_state(device: Device, side: str, clients: tuple[str, ...], state: int, sentence: str) -> None:
@@ -732,7 +732,17 @@ def test_a_device_that_is_wanted(wanted: str, listing: Listing, state: int, sent
         (Listing((SENSE, TOKEN)), OK, "2 of 2 devices offered or attached"),
         (Listing(TWO_KEYS), OK, "1 of 2 devices offered or attached"),
         (Listing(), CRITICAL, "no device is offered or attached (devices listed: 0): is the key plugged in at the forwarder, and shared?"),
-        (Listing((SENSE._replace(state="wax"),)), CRITICAL, "no device is offered or attached (devices listed: 1): is the key plugged in at the forwarder, and shared?"),
+        (Listing((SENSE._replace(state=UNAVAILABLE),)), CRITICAL, "no device is offered or attached (devices listed: 1): is the key plugged in at the forwarder, and shared?"),
+        (Listing((KEYBOARD, SENSE._replace(state="wax")), "server"), UNKNOWN, "no device is known to be offered or attached (devices listed: 2): Senselock SenseIV "
+         "is in a state that this check does not know (wax): see what the forwarder itself says of it"),
+        (Listing((SENSE._replace(state="wax"), TOKEN)), OK, "1 of 2 devices offered or attached"),
+        (Listing((SENSE._replace(state="wax"),), lost=("a:1",)), UNKNOWN, "no device is known to be offered or attached (devices listed: 1, not connected to a:1): "
+         "Senselock SenseIV is in a state that this check does not know (wax): see what the forwarder itself says of it"),
+        (Listing((Device("", "", "wax"),)), UNKNOWN, "no device is known to be offered or attached (devices listed: 1): a device without a name is in a state "
+         "that this check does not know (wax): see what the forwarder itself says of it"),
+        (Listing((SENSE._replace(state=USED_SOMEWHERE, user="192.0.2.10"),)), UNKNOWN, "no device is known to be offered or attached (devices listed: 1): "
+         "Senselock SenseIV is connected to 192.0.2.10, and the list does not tell whether that is this machine: if it is, give --client 192.0.2.10"),
+        (Listing((SENSE._replace(state=USED, user="192.0.2.10"),)), CRITICAL, "no device is offered or attached (devices listed: 1): is the key plugged in at the forwarder, and shared?"),
         (Listing((KEYBOARD,), "server", ("a:1",)), CRITICAL, "no device is offered or attached (devices listed: 1, not connected to a:1): is the forwarder on, and reachable from here?"),
         (Listing(absent=(UNKNOWN, "x")), UNKNOWN, "no device is offered or attached (devices listed: 0);"
          " a device in use by another machine is not in that list: name the key with --device"),
