@@ -186,7 +186,8 @@ def captured(path: str, max_age: float) -> bytes:
         raise runtime.Problem(f"list {shown} is dated {-age:.0f} minutes in the future: {clocks}")
     if age > max_age:
         limit = f"more than --list-max-age {max_age:g}"
-        raise runtime.Problem(f"list {shown} is {age:.0f} minutes old, {limit}: does the job that writes it still run?")
+        told = max(round(age), int(max_age) + 1)  # 60.2 minutes are not "60 minutes, more than 60"
+        raise runtime.Problem(f"list {shown} is {told} minutes old, {limit}: does the job that writes it still run?")
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -214,8 +215,10 @@ def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
             offered += ask_devlist(host, port, facts, waiting).devices
         except runtime.Problem as problem:
             silent += 1
-            ids = ", ".join(device.usb_id or device.place for device in attached[:3])
-            listed = f"; {ids} is still listed here" if ids and problem.state == CRITICAL else ""
+            # Another server's devices are none of its business; a port without a note may be its own.
+            own = [item for item, used in zip(attached, ports or ()) if used.server in ("", f"{host}:{port}")][:3]
+            ids = f"{', '.join(item.usb_id or item.place for item in own)} {'is' if len(own) == 1 else 'are'}"
+            listed = f"; {ids} still listed here" if own and problem.state == CRITICAL else ""
             frozen = ", as a frozen forwarder leaves it" if listed and FROZEN in str(problem) else ""
             facts.found(problem.state, f"{problem}{listed}{frozen}")
     if ports is None:
@@ -224,7 +227,8 @@ def look_at_usbip(request: Request, facts: Facts, waiting: Waiting) -> None:
     else:
         offers = servers and not silent
         absent = (CRITICAL, "is neither offered by the forwarder nor attached here" if offers else "is not attached here")
-        remedy = "is the key plugged in at the forwarder, and shared?" if offers else "attach the key with usbip attach"
+        elsewhere = "is the key plugged in and shared at the forwarder, or attached to another machine?"
+        remedy = elsewhere if offers else "attach the key with usbip attach"
         facts.listing = Listing((*attached, *offered), absent=absent, remedy=remedy)
 
 

@@ -306,6 +306,9 @@ def test_captured_list(tmp_path: Path) -> None:
     [
         pytest.param(30, [], None, id="half an hour"),
         pytest.param(180, [], "is 180 minutes old, more than --list-max-age 60: does the job that writes it still run?", id="too old"),
+        pytest.param(60.2, [], "is 61 minutes old, more than --list-max-age 60: does the job that writes it still run?", id="hardly too old"),
+        pytest.param(5.2, ["--list-max-age", "4.5"], "is 5 minutes old, more than --list-max-age 4.5: does the job that writes it still run?",
+                     id="half minutes"),
         pytest.param(180, ["--list-max-age", "5"], "is 180 minutes old, more than --list-max-age 5: does the job that writes it still run?",
                      id="older than the operator allows"),
         pytest.param(180, ["--list-max-age", "240"], None, id="not older than the operator allows"),
@@ -559,7 +562,7 @@ def test_the_client_of_usbip() -> None:
             assert attached(bus, "--device", "SenseIV") == expect(UNKNOWN, f"{nameless} | devices=1;;;0 time=Ts;;;0")
             assert attached(bus, *there, "--side", "server") == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
             assert attached(bus, "--device", "1bc0:0051") == expect(
-                CRITICAL, "key 1bc0:0051 is neither offered by the forwarder nor attached here (devices listed: 1): is the key plugged in at the forwarder, and shared? | devices=1;;;0 time=Ts;;;0"
+                CRITICAL, "key 1bc0:0051 is neither offered by the forwarder nor attached here (devices listed: 1): is the key plugged in and shared at the forwarder, or attached to another machine? | devices=1;;;0 time=Ts;;;0"
             )
             server.freeze()
             silent = f"forwarder does not answer at {server.host}:{server.port} (it takes the connection and says nothing: frozen?)"
@@ -572,7 +575,7 @@ def test_the_client_of_usbip() -> None:
             server.thaw()
             server.expire()
             bus.remove(name)
-            lost = f"key {KEY} is neither offered by the forwarder nor attached here (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0;;;0 time=Ts;;;0"
+            lost = f"key {KEY} is neither offered by the forwarder nor attached here (devices listed: 0): is the key plugged in and shared at the forwarder, or attached to another machine? | devices=0;;;0 time=Ts;;;0"
             assert attached(bus, *there) == expect(CRITICAL, lost)
         # usbipd gone: what is attached goes on, for the kernel alone carries it, but nothing can be attached again.
         name = bus.add_key(where="usbip", remote=f"{server.host} {server.port} 1-2")
@@ -591,6 +594,22 @@ def test_the_client_of_usbip() -> None:
         nobody = "who serves vhci_hcd port 2 is not noted here, so nobody was asked whether the forwarder still answers: give it with -H"
         assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{nobody} | devices=1;;;0")
         assert bus.opened_nodes() == []
+
+
+def test_a_silent_server_holds_only_what_came_from_it() -> None:
+    """A port without a note may be any server's, so it counts for the one that is silent."""
+    with UsbBus() as bus, UsbIpServer() as ill, UsbIpServer([SenseLockKey("1bc0:0051", busid="1-7")]) as well:
+        bus.load_vhci(8)
+        bus.add_key(where="usbip", remote=f"{ill.host} {ill.port} 1-2")
+        bus.add_key(where="usbip", usb_id="1bc0:0051", remote=f"{well.host} {well.port} 1-7")
+        ill.freeze()
+        silent = f"forwarder does not answer at {ill.host}:{ill.port} (it takes the connection and says nothing: frozen?)"
+        frozen = f"{silent}; {KEY} is still listed here, as a frozen forwarder leaves it | devices=3;;;0 time=Ts;;;0"
+        assert attached(bus, "--device", "1bc0:0051", "-t", "2") == expect(CRITICAL, frozen)
+        bus.add_key(where="usbip", usb_id="1bc0:0055")
+        both = f"{silent}; {KEY}, 1bc0:0055 are still listed here, as a frozen forwarder leaves it | devices=4;;;0 time=Ts;;;0"
+        there = ("-H", ill.host, "-p", str(ill.port))
+        assert attached(bus, *there, "--device", "1bc0:0051", "-t", "2") == expect(CRITICAL, both)
 
 
 # --- Ports ----------------------------------------------------------------------------------------------------

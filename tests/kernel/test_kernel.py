@@ -120,7 +120,7 @@ EVENING = (
     Scene("license-over", Stage.expire, (
         Look("senselock", SENSELOCK, 2, NO_KEY),
         Look("redirector", REDIRECTOR, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is neither offered by the forwarder"
-             " nor attached here (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0;;;0 time=#s;;;0\n"),
+             " nor attached here (devices listed: 0): is the key plugged in and shared at the forwarder, or attached to another machine? | devices=0;;;0 time=#s;;;0\n"),
         Look("attach-again", (*USBIP, "attach", "-r", "{host}", "-b", "1-4"), 1, "",
              USING_PORT + "usbip: error: Attach Request for 1-4 failed - Request Failed\n\n", user=None),
         Look("senselock-after-the-refusal", (*SENSELOCK, "-v"), 2, NO_KEY, user=None),
