@@ -354,9 +354,17 @@ def read_digi(lines: Sequence[str]) -> Listing:
 ATTACH_IT = "attach the key with usbip attach"
 
 
-def read_usbip(lines: Sequence[str]) -> Listing:
-    """`usbip port` (what this machine has attached) and `usbip list -r HOST` (what a server offers)."""
+_NOT_OFFERED = (UNKNOWN, f"is not offered, and {NOT_LISTED_WHEN_USED}: run this check where the key is attached")
+
+
+def read_usbip(lines: Sequence[str]) -> Reading:
+    """`usbip port` (what this machine has attached) and `usbip list -r HOST` (what a server offers).
+
+    What they say of themselves stands before a list (no file of names), or in its place (kernel source tools/usb/usbip).
+    """
     lines = [line for line in lines if line and not line.startswith("libusbip: error: ")]
+    if lines and all(line.startswith("usbip: ") for line in lines):
+        return _usbip_message(lines)
     start = position(lines, r"(?:Imported|Exportable) USB devices", "")
     record(lines, start, r".*", "=" * len(lines[start]))
     body = lines[start + 2 :]
@@ -375,7 +383,27 @@ def read_usbip(lines: Sequence[str]) -> Listing:
             continue
         (match,) = record([line], 0, r" {4,}([0-9][0-9.-]*): (.*) \(([0-9a-f]{4}:[0-9a-f]{4})\)")
         devices.append(Device(match[2], match[3], OFFERED, "", match[1]))
-    return Listing(tuple(devices), absent=(UNKNOWN, f"is not offered, and {NOT_LISTED_WHEN_USED}"))
+    return Listing(tuple(devices), absent=_NOT_OFFERED)
+
+
+def _usbip_message(lines: Sequence[str]) -> Reading:
+    no_matter = r"usbip: (?:info: using port [0-9]+ \(.*\)|error: failed to open \S+\.ids)"
+    for line in lines:
+        if re.fullmatch(no_matter, line):
+            continue
+        said = f"(it says: {runtime.clean(line.partition(': ')[2].partition(': ')[2], 120)})"
+        if re.fullmatch(r"usbip: info: no exportable devices found on \S+", line) and line == lines[-1]:
+            return Listing(absent=_NOT_OFFERED)
+        if re.fullmatch(r"usbip: error: could not connect to \S+: System error", line):  # any other word is about the name
+            return Finding(CRITICAL, f"forwarder does not answer {said}: does it run there, and does a firewall let this machine in?")
+        if re.fullmatch(r"usbip: error: could not connect to \S+: .+", line):
+            return Finding(UNKNOWN, f"the forwarder cannot be asked {said}: is its name right?")
+        if re.fullmatch(r"usbip: error: open vhci_driver(?: \(is vhci_hcd loaded\?\))?", line):
+            return Finding(UNKNOWN, f"what is attached here cannot be told {said}: run modprobe vhci_hcd, then usbip attach")
+        if line.startswith("usbip: error: "):
+            return Finding(UNKNOWN, f"the tool reports an error: {runtime.clean(line, 120)}")
+        raise Odd(line)
+    raise Odd(lines[0])
 
 
 def read_usbipd_win(lines: Sequence[str]) -> Listing:

@@ -514,6 +514,20 @@ def test_the_server_of_usbip() -> None:
         assert usbip(server, "--device", KEY, "-t", "1") == frozen
 
 
+def test_the_real_tool_where_no_device_is_offered() -> None:
+    def run(port: int, *arguments: str) -> tuple[int, str]:
+        return said(run_check("usb_redirector", "--product", "usbip", "--list-command", f"usbip --tcp-port {port} list -r 127.0.0.1", *arguments))
+
+    with UsbIpServer([]) as server:
+        assert run(server.port, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
+        assert run(server.port) == expect(UNKNOWN, "no device is offered or attached (devices listed: 0); a device in use by another machine is not in that list: "
+                                          "name the key with --device | devices=0;;;0 time=Ts;;;0")  # fmt: skip
+    with refused_port() as port:
+        refused = (f"forwarder does not answer (it says: could not connect to 127.0.0.1:{port}: System error): does it run there, "
+                   "and does a firewall let this machine in? | time=Ts;;;0")  # fmt: skip
+        assert run(port, "--device", KEY) == expect(CRITICAL, refused)
+
+
 DEVLIST = bytes.fromhex("0111000500000000")
 
 

@@ -65,7 +65,7 @@ GATE = "usbng-server-a.example.test:56228"
 HUB = (("License Hub", 1),)
 DAEMON_DOWN = Finding(CRITICAL, "forwarder's daemon is not running: start usbsrvd")
 NOT_HERE = (CRITICAL, "is not attached here")
-NOT_OFFERED = (UNKNOWN, "is not offered, and a device in use by another machine is not in that list")
+NOT_OFFERED = (UNKNOWN, "is not offered, and a device in use by another machine is not in that list: run this check where the key is attached")
 LOCAL_ONLY = "plugged in, but whether it is shared only eveusbc ls shared tells"
 
 CAPTURES = {
@@ -165,6 +165,17 @@ CAPTURES = {
     "usbip-port-none-constructed.txt": Listing(absent=NOT_HERE, remedy=forwarder_lists.ATTACH_IT),
     "usbip-list-remote-key.txt": Listing(
         (Device("Philips (or NXP) : Senselock SenseIV v2.x", KEY, OFFERED, "", "1-2"),), absent=NOT_OFFERED
+    ),
+    "usbip-list-remote-none.txt": Listing(absent=NOT_OFFERED),
+    "usbip-list-remote-refused.txt": Finding(
+        CRITICAL, "forwarder does not answer (it says: could not connect to 127.0.0.1:3240: System error): "
+        "does it run there, and does a firewall let this machine in?"
+    ),
+    "usbip-list-remote-no-name.txt": Finding(
+        UNKNOWN, "the forwarder cannot be asked (it says: could not connect to forwarder.invalid:3240: Name or service not known): is its name right?"
+    ),
+    "usbip-port-no-module.txt": Finding(
+        UNKNOWN, "what is attached here cannot be told (it says: open vhci_driver): run modprobe vhci_hcd, then usbip attach"
     ),
     "usbipd-state.json": Listing(
         (
@@ -475,7 +486,37 @@ def test_usbip_port_as_an_ordinary_user_and_in_other_states() -> None:
     assert read("usbip", alone.replace("Port 00", noise + "Port 00")) == CAPTURES["usbip-port-key.txt"]
     assert read("usbip", text.replace("<Port in Use>", "<Port Error>")).devices[0].state == "'Port Error'"
     assert isinstance(read("usbip", text + text), Unrecognised)
-    assert isinstance(read("usbip", "usbip: error: open vhci_driver\n"), Unrecognised)
+
+
+NO_NAMES = "usbip: error: failed to open /usr/share/hwdata//usb.ids\n"
+NONE = "usbip: info: no exportable devices found on 192.0.2.20\n"
+NO_MODULE = "usbip: error: open vhci_driver (is vhci_hcd loaded?)\nusbip: error: list imported devices\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(NO_NAMES + NONE, Listing(absent=NOT_OFFERED), id="no names, no devices"),
+        pytest.param(NO_NAMES + NO_MODULE, Finding(UNKNOWN, "what is attached here cannot be told (it says: open vhci_driver (is vhci_hcd loaded?)): "
+                     "run modprobe vhci_hcd, then usbip attach"), id="no names, no module"),
+        pytest.param("usbip: error: Exported Device List Request failed - Request Completed Successfully\n\nusbip: error: failed to get device list from 127.0.0.1\n",
+                     Finding(UNKNOWN, "the tool reports an error: usbip: error: Exported Device List Request failed - Request Completed Successfully"), id="hangs up"),
+        pytest.param("usbip: error: Failed | \x1b[31m\n", Finding(UNKNOWN, "the tool reports an error: usbip: error: Failed / [31m"), id="escapes"),
+        pytest.param(NO_NAMES, Unrecognised(NO_NAMES.strip()), id="no more than no names"),
+        pytest.param("usbip: info: hello\n", Unrecognised("usbip: info: hello"), id="another information"),
+        pytest.param(NONE + NO_NAMES, Unrecognised(NONE.strip()), id="words behind the end"),
+        pytest.param(NONE + "x\n", Unrecognised(NONE.strip()), id="a line of somebody else"),
+        pytest.param(NONE.replace("192.0.2.20", "a b"), Unrecognised("usbip: info: no exportable devices found on a b"), id="no host"),
+    ],
+)  # fmt: skip
+def test_what_usbip_says_of_itself(text: str, expected: object) -> None:
+    assert read("usbip", text) == expected
+
+
+def test_what_usbip_says_before_a_list_changes_nothing() -> None:
+    for name in ("usbip-port-key.txt", "usbip-list-remote-key.txt"):
+        assert read("usbip", NO_NAMES + sample(name).decode()) == CAPTURES[name]
+    assert isinstance(read("usbip", NONE + sample("usbip-list-remote-key.txt").decode() + NONE), Unrecognised)
 
 
 # --- USB/IP on the wire ---------------------------------------------------------------------------------------
