@@ -29,6 +29,7 @@ from forwarder_facts import (
     Listing,
     Unrecognised,
     first_line,
+    readings,
 )
 
 if TYPE_CHECKING:
@@ -267,6 +268,12 @@ def _virtualhere_device(line: str) -> Device:
     return Device(match[1].strip(), "", state, match[4] or "", match[2])
 
 
+# Bytes that are not UTF-8, which forwarder_facts.decode() keeps as surrogates, have a place in XML only as characters of
+# private use, which nothing else uses.
+_BYTES = {0xDC00 + byte: 0x10FE00 + byte for byte in range(0x80, 0x100)}
+_BYTES_BACK = {character: surrogate for surrogate, character in _BYTES.items()}
+
+
 def _virtualhere_state(text: str) -> Listing:
     """States add up (the vendor's forum): a connection 1 connected + 2 logged in, a device 1 connected + 2 bound."""
     from xml.parsers import expat
@@ -281,26 +288,30 @@ def _virtualhere_state(text: str) -> Listing:
         path.append(name)
         if path[0] != "state" or len(path) > 16:
             raise Odd("XML of another form")
+        if foreign:
+            attributes = {key: value.translate(_BYTES_BACK) for key, value in attributes.items()}
         if path[1:] == ["server"]:
             server.clear()
         elif path[1:] == ["server", "connection"]:
             server.update(attributes)
+            name = readings(attributes.get("serverName", ""))[0]
             if attributes["state"] != "3":
-                lost.append(attributes.get("serverName", ""))
+                lost.append(name)
             told = re.fullmatch(r"[0-9]{1,6}", attributes.get("license_max_devices", ""))
-            licenses.append((attributes.get("serverName", ""), int(told[0]) if told else UNTOLD))
+            licenses.append((name, int(told[0]) if told else UNTOLD))
         elif path[1:] == ["server", "device"]:
             devices.append(_virtualhere_bound(attributes, server))
 
     def no_doctype(*arguments: object) -> None:
         raise Odd("XML with a document type definition")
 
+    foreign = text != text.encode("utf-8", "replace").decode()
     parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda name: path.pop()
     parser.StartDoctypeDeclHandler = no_doctype
     try:
-        parser.Parse(text.encode("utf-8", "replace"), True)
+        parser.Parse((text.translate(_BYTES) if foreign else text).encode("utf-8", "replace"), True)
     except expat.ExpatError as error:
         raise Odd(f"XML that breaks off or does not fit: {error}") from None
     return Listing(tuple(devices), "client", tuple(lost), tuple(licenses))

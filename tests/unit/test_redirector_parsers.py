@@ -410,6 +410,20 @@ def test_a_name_is_found_in_every_code_page(encoding: str) -> None:
     assert finding == Finding(OK, f"key {CYRILLIC.upper()} is offered by the forwarder")
 
 
+@pytest.mark.parametrize("attribute", ["nickname", "product"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251", "cp866", "utf-16"])
+def test_a_name_in_xml_is_found_in_every_code_page(encoding: str, attribute: str) -> None:
+    text = sample("virtualhere-client-state-key-free-constructed.xml").decode()
+    text = re.sub(rf' {attribute}="[^"]*"', f' {attribute}="{CYRILLIC} 2"', text).replace('serverName="License Hub"', 'serverName="Хаб"')
+    listing = read("virtualhere", text.encode(encoding))
+    assert len(listing.devices) == 1
+    assert forwarder_facts.judge_device(Wanted("", f"{CYRILLIC} 2"), listing, ()) == Finding(OK, f"key {CYRILLIC} 2 is offered by the forwarder")
+    missing = forwarder_facts.judge_device(Wanted("", "Ключ"), listing, ())
+    shown = f"{CYRILLIC} 2" if encoding != "cp866" else f"{CYRILLIC} 2".encode("cp866").decode("cp1251", "replace")
+    assert missing.state == CRITICAL and f"(devices listed: 1: {runtime.clean(shown)})" in missing.sentence
+    assert listing.licenses == (("Хаб" if encoding != "cp866" else "Хаб".encode("cp866").decode("cp1251"), 1),)
+
+
 def test_half_a_character_in_json_harms_nothing() -> None:
     entry = {"BusId": "1-1", "ClientIPAddress": None, "Description": "\ud800x", "InstanceId": "", "PersistedGuid": "g"}
     listing = read("usbipd-win", json.dumps({"Devices": [entry]}))
