@@ -108,6 +108,9 @@ class Process(NamedTuple):
     status: str
 
 
+LONGEST_NAME = 130  # characters of a name that are shown: a USB string has 126, and what is shown must be enough to give it
+
+
 class Wanted(NamedTuple):
     """A device that must be there: by `usb_id`, else by the name or place that the list shows."""
 
@@ -118,10 +121,11 @@ class Wanted(NamedTuple):
         return f"key {self.usb_id or runtime.clean(readings(self.name)[0], 80)}"
 
     def matches(self, device: Device) -> bool:
-        """Whole names only, case and blanks aside: one name may be part of another."""
+        """Whole names only, case and blanks aside: one name may be part of another. What this check shows is a name, too."""
         if self.usb_id:
             return device.usb_id == self.usb_id
-        names = {plain(text) for text in (*readings(device.name), device.place, device.place.partition(", ")[0])}
+        texts = (*readings(device.name), device.place, device.place.partition(", ")[0])
+        names = {plain(text) for name in texts for text in (name, runtime.clean(name, 4 * LONGEST_NAME))} - {""}
         return any(plain(text) in names for text in readings(self.name))
 
 
@@ -205,8 +209,6 @@ def judge_license(
 
 # --- Devices --------------------------------------------------------------------------------------------------
 
-LONGEST_NAME = 130  # characters of a name that are shown: a USB string has 126, and what is shown must be enough to give it
-
 NOT_LISTED_WHEN_USED = "a device in use by another machine is not in that list"
 
 
@@ -218,12 +220,12 @@ def judge_device(wanted: Wanted, listing: Listing, clients: Sequence[str]) -> Fi
     if found and all(item.state == OK for item in found):
         return found[0]
     if any(item.state == OK for item in found):
-        shown = "; ".join(runtime.clean(device, 80) for device in listing.devices if wanted.matches(device))
+        shown = "; ".join(runtime.clean(device, 2 * LONGEST_NAME) for device in listing.devices if wanted.matches(device))
         return Finding(UNKNOWN, f"{wanted}: {len(found)} devices match and not all are good, name one by its place ({shown})")
     if found:
         return max(found, key=lambda item: item.state == CRITICAL)
     names = (readings(device.name)[0] or device.usb_id or device.place for device in listing.devices[:5])
-    shown = ", ".join(runtime.clean(name, 60) for name in names)
+    shown = ", ".join(runtime.clean(name, LONGEST_NAME) for name in names)
     if wanted.usb_id and any(not device.usb_id for device in listing.devices):
         if not any(device.name for device in listing.devices):
             return Finding(UNKNOWN, f"{wanted}: what is attached cannot be told, this machine's USB bus does not show all of it")

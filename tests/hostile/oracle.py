@@ -298,8 +298,8 @@ def record_breaches(data: bytes) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """A name without case and blanks."""
-    return collapsed(text).casefold()
+    """A name without case and blanks, as a line of output can show it."""
+    return collapsed("".join(char if char.isprintable() else " " for char in text.replace("|", "/"))).casefold()
 
 
 def names_here() -> tuple[str, ...]:

@@ -162,6 +162,8 @@ SHARED = " 2: Senselock SenseIV\n    Vid: 0471   Pid: 485d   Port: 1-2\n    Stat
     [
         ("usb-redirector", SHARED.format("plugged, shared"), "0471:485d", True),
         ("usb-redirector", SHARED.format("plugged, shared"), "Senselock SenseIV", True),
+        ("usb-redirector", SHARED.replace(" Sense", "\x07Sense").format("plugged, shared"), "Senselock SenseIV", True),
+        ("usb-redirector", SHARED.replace(" Sense", "|Sense").format("plugged, shared"), "Senselock SenseIV", False),
         ("usb-redirector", SHARED.format("plugged"), "0471:485d", False),
         ("usb-redirector", SHARED.format("plugged, shared"), "0471:485e", False),
         ("usb-network-gate", f"Key\t-h:1\t-Crypt: disabled\t-connected to {os.uname().nodename}", "Key", True),

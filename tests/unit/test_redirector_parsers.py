@@ -741,6 +741,7 @@ def test_in_use_by_this_machine_is_its_own(state: str) -> None:
 
 TOKEN = Device("Token JC", "", OFFERED, "", "SERVER.73")
 ATTACHED_HERE = Device("", KEY, ATTACHED, "", "2-1, vhci_hcd port 0")
+PIPED = SENSE._replace(name="Senselock | SenseIV")
 TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
 
 
@@ -773,6 +774,19 @@ TWO_KEYS = (SENSE, SENSE._replace(state=UNAVAILABLE, place="1-3"))
         ("1-3", Listing(TWO_KEYS), CRITICAL, "key 1-3 is not available: is it plugged in at the forwarder, and the license valid?"),
         (KEY, Listing((SENSE._replace(state="wax"), SENSE._replace(state=UNAVAILABLE))), CRITICAL,
          f"key {KEY} is not available: is it plugged in at the forwarder, and the license valid?"),
+        ("Senselock / SenseIV", Listing((PIPED,)), OK, "key Senselock / SenseIV is offered by the forwarder"),
+        ("Senselock | SenseIV", Listing((PIPED,)), OK, "key Senselock / SenseIV is offered by the forwarder"),
+        ("Senselock SenseIV", Listing((PIPED,)), CRITICAL, "key Senselock SenseIV is not offered by the forwarder (devices listed: 1: Senselock / SenseIV): "
+         "is the key plugged in at the forwarder, and shared?"),
+        ("Senselock SenseIV", Listing((SENSE._replace(name="Senselock\x1bSenseIV"),)), OK, "key Senselock SenseIV is offered by the forwarder"),
+        ("Senselock / SenseIV", Listing((PIPED, SENSE._replace(name="Senselock / SenseIV", state=UNAVAILABLE))), UNKNOWN, "key Senselock / SenseIV: 2 devices match "
+         f"and not all are good, name one by its place ({KEY} Senselock / SenseIV at 1-2: offered; {KEY} Senselock / SenseIV at 1-2: not available)"),
+        ("x", Listing((TOKEN._replace(name="T" * 126),)), CRITICAL, f"key x is not offered by the forwarder (devices listed: 1: {'T' * 126}): "
+         "is the key plugged in at the forwarder, and shared?"),
+        (KEY, Listing((TOKEN._replace(name="T" * 126),)), UNKNOWN, f"key {KEY}: this list does not tell VID:PID, give the name instead (listed: {'T' * 126})"),
+        ("T" * 126, Listing((TOKEN._replace(name="T" * 126),)), OK, f"key {'T' * 77}... is offered by the forwarder"),
+        ("T" * 77 + "...", Listing((TOKEN._replace(name="T" * 126),)), CRITICAL, f"key {'T' * 77}... is not offered by the forwarder (devices listed: 1: {'T' * 126}): "
+         "is the key plugged in at the forwarder, and shared?"),
         (KEY, Listing(licenses=(("hub", None),), only_licenses=True), UNKNOWN, f"key {KEY}: the list command lists licenses, not devices"),
         (KEY, Listing(licenses=(("hub", 8),)), CRITICAL, f"key {KEY} is not offered by the forwarder (devices listed: 0): is the key plugged in at the forwarder, and shared?"),
     ],
