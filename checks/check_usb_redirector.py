@@ -348,6 +348,9 @@ def request_of(values: argparse.Namespace) -> Request:
     )
     if values.device and not (request.command or request.list_file or usbip):
         raise runtime.Problem(f"--device needs a list, and {product.title} has no usual list command here: give --list-command")
+    if values.side and by_default and not usbip and source == Source():
+        unless = "name a --process, a --service, -H or a list, or give --no-list to judge the license alone"
+        raise runtime.Problem(f"--side {values.side}: {product.title} has no default for that side on this system, {unless}")
     judged = (request.command, request.list_file, usbip, request.host, request.processes, request.services, request.log)
     if not any((*judged, values.license_expires)):
         raise runtime.Problem(

@@ -397,24 +397,27 @@ def read_usbip(lines: Sequence[str]) -> Reading:
     return Listing(tuple(devices), absent=_NOT_OFFERED)
 
 
+_USBIP_NO_MATTER = r"usbip: (?:info: using port [0-9]+ \(.*\)|error: failed to open \S+\.ids)"
+_USBIP_ERRORS = (
+    # Its word for a refused connection; any other is about the name.
+    (r"could not connect to \S+: System error", CRITICAL,
+     "forwarder does not answer (it says: {}): does it run there, and does a firewall let this machine in?"),
+    (r"could not connect to \S+: .+", UNKNOWN, "the forwarder cannot be asked (it says: {}): is its name right?"),
+    (r"open vhci_driver(?: \(is vhci_hcd loaded\?\))?", UNKNOWN,
+     "what is attached here cannot be told (it says: {}): run modprobe vhci_hcd, then usbip attach"),
+    (r".*", UNKNOWN, "the tool reports an error: {}"),
+)  # fmt: skip
+
+
 def _usbip_message(lines: Sequence[str]) -> Reading:
-    no_matter = r"usbip: (?:info: using port [0-9]+ \(.*\)|error: failed to open \S+\.ids)"
-    for line in lines:
-        if re.fullmatch(no_matter, line):
-            continue
-        said = f"(it says: {runtime.clean(line.partition(': ')[2].partition(': ')[2], 120)})"
-        if re.fullmatch(r"usbip: info: no exportable devices found on \S+", line) and line == lines[-1]:
-            return Listing(absent=_NOT_OFFERED)
-        if re.fullmatch(r"usbip: error: could not connect to \S+: System error", line):  # any other word is about the name
-            return Finding(CRITICAL, f"forwarder does not answer {said}: does it run there, and does a firewall let this machine in?")
-        if re.fullmatch(r"usbip: error: could not connect to \S+: .+", line):
-            return Finding(UNKNOWN, f"the forwarder cannot be asked {said}: is its name right?")
-        if re.fullmatch(r"usbip: error: open vhci_driver(?: \(is vhci_hcd loaded\?\))?", line):
-            return Finding(UNKNOWN, f"what is attached here cannot be told {said}: run modprobe vhci_hcd, then usbip attach")
-        if line.startswith("usbip: error: "):
-            return Finding(UNKNOWN, f"the tool reports an error: {runtime.clean(line, 120)}")
-        raise Odd(line)
-    raise Odd(lines[0])
+    told = [line for line in lines if not re.fullmatch(_USBIP_NO_MATTER, line)] or lines
+    _, _, message = told[0].partition("usbip: error: ")
+    for pattern, state, sentence in _USBIP_ERRORS:
+        if message and re.fullmatch(pattern, message) and told is not lines:
+            return Finding(state, sentence.format(runtime.clean(message, 120)))
+    if len(told) > 1 or not re.fullmatch(r"usbip: info: no exportable devices found on \S+", told[0]):
+        raise Odd(told[0])
+    return Listing(absent=_NOT_OFFERED)
 
 
 def read_usbipd_win(lines: Sequence[str]) -> Listing:

@@ -122,6 +122,12 @@ HELP = "; check_usb_redirector --help lists the options"
                      f"for example 'utnm -c \"state 192.0.2.20 5\"'{HELP}", id="a command that asks nothing"),
         pytest.param("--product usbip --side server --device 0471:485d", "--product usbip --side server is asked over the network: give -H, "
                      f"for example -H 127.0.0.1{HELP}", id="the server's side of usbip"),
+        *(pytest.param(f"--product {product} --side {side} --license-expires perpetual", f"--side {side}: {title} has no default for that side on this system, "
+                       "name a --process, a --service, -H or a list, or give --no-list to judge the license alone", id=f"{product} has no {side} here")
+          for product, side, title in (("usb-over-network", "client", "USB over Network"), ("distkontrol", "server", "DistKontrolUSB"),
+                                       ("digi-anywhereusb", "server", "Digi AnywhereUSB"), ("generic", "client", "the forwarder"))),
+        pytest.param("--product usb-over-network --side client", "--side client: USB over Network has no default for that side on this system, "
+                     "name a --process, a --service, -H or a list, or give --no-list to judge the license alone", id="nor without a license"),
         pytest.param("--product usbip --device 471:485d", f"argument --device: '471:485d' is no USB id; write VID:PID, for example 0471:485d{HELP}",
                      id="three digits"),
         pytest.param("--product generic --process /usr/bin/usbsrvd", f"argument --process: '/usr/bin/usbsrvd' is a path; write the name of the "
@@ -141,6 +147,14 @@ HELP = "; check_usb_redirector --help lists the options"
 )  # fmt: skip
 def test_usage_errors(arguments: str, text: str) -> None:
     assert said(run_check("usb_redirector", *shlex.split(arguments))) == expect(UNKNOWN, text)
+
+
+def test_a_side_without_a_default_where_nothing_hangs_on_it() -> None:
+    side = ("--product", "usb-over-network", "--side", "client", *DATED)
+    assert said(run_check("usb_redirector", *side, "--no-list")) == expect(OK, "license of USB over Network is perpetual")
+    with forwarder_daemon("pytest-side"):
+        text = "license of USB over Network is perpetual; process pytest-side is running | processes=1;;;0"
+        assert said(run_check("usb_redirector", *side, "--process", "pytest-side")) == expect(OK, text)
 
 
 def test_a_license_is_needed_where_the_product_is_sold() -> None:
@@ -716,8 +730,9 @@ def test_a_process_that_cannot_be_seen(mount: str, text: str) -> None:
 
 def test_two_processes_and_a_product_without_a_list() -> None:
     with forwarder_daemon("ftusbnetd"):
-        outcome = run_check("usb_redirector", "--product", "usb-over-network", *DATED)
-        assert said(outcome) == expect(OK, "license of USB over Network is perpetual; process ftusbnetd is running | processes=1;;;0")
+        for side in ((), ("--side", "server")):
+            outcome = run_check("usb_redirector", "--product", "usb-over-network", *side, *DATED)
+            assert said(outcome) == expect(OK, "license of USB over Network is perpetual; process ftusbnetd is running | processes=1;;;0")
         outcome = run_check("usb_redirector", "--product", "generic", "--process", "ftusbnetd", "--process", "pytest-none")
         assert said(outcome) == expect(CRITICAL, "process pytest-none is not running: start it | processes=1;;;0")
 
