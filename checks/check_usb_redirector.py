@@ -177,10 +177,13 @@ def license_term(text: str) -> Term:
 
 
 def wanted_device(text: str) -> Wanted:
-    """`VID:PID`, or else a name or place as the forwarder's list shows it."""
+    """`VID:PID`, or else a name or place as the forwarder's list shows it; behind `name=` it may look like an id."""
+    if text.startswith("name="):
+        return Wanted("", words(text[len("name=") :]))
     is_id = re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text)
     if not is_id and re.fullmatch(r"\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*:\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*|[0-9A-Fa-f]{4}", text):
-        raise bad(text, "is no USB id; write VID:PID, for example 0471:485d")
+        as_name = f", or name={runtime.clean(text, 60)} if it is a name"
+        raise bad(text, f"is no USB id; write VID:PID, for example 0471:485d{as_name}")
     return Wanted(text.lower(), "") if is_id else Wanted("", words(text))
 
 
@@ -257,6 +260,9 @@ def options() -> runtime.Options:
         "  check_usb_redirector --product virtualhere --license-expires perpetual --device 'Token JC'\n"
         "  check_usb_redirector --product usbip -H 10.0.0.5 --device 0471:485d\n",
     )
+    # `-w -5:` is a range, as Python 3.14 has it: before, argparse takes what begins with a dash for an option, unless it is
+    # a number (`-5`).
+    parser._negative_number_matcher = re.compile(r"-\.?[0-9]")
     add = parser.add_argument_group("the forwarder").add_argument
     add("--product", metavar="NAME", choices=tuple(PRODUCTS), help=", ".join(PRODUCTS))
     add("--side", choices=("server", "client"), help="whose list, process or service is the default")
@@ -326,7 +332,7 @@ def request_of(values: argparse.Namespace) -> Request:
     own_list = values.list_command is not None or values.list_output
     nothing_named = not any((own_list, values.hostname, values.process, values.service, values.log, values.no_list))
     by_default = not own_list and (nothing_named or values.device)
-    usbip = values.product == "usbip" and bool(by_default or (values.hostname and not own_list))
+    usbip = values.product == "usbip" and bool(by_default or (values.hostname and not own_list and not values.no_list))
     source = default_source(product, values.side) if by_default and not usbip else Source()
     command = source.command if values.list_command is None else values.list_command
     request = Request(

@@ -113,7 +113,7 @@ def read_usb_redirector(lines: Sequence[str]) -> Reading:
     raise Odd(lines[start])
 
 
-_IDS = r"[\s|]*Vid: ([0-9A-Fa-f]{4})   Pid: ([0-9A-Fa-f]{4})(?:   (?:Port|Serial): (.*))?"
+_IDS = r"[\s|]*Vid: ([0-9A-Fa-f]{4})   Pid: ([0-9A-Fa-f]{4})(?:   (?:Port|Serial):(?: (.*))?)?"
 _MODE = r"[\s|]*Mode: \S+   Status: (.+)"
 _SERVER_STATES = {"plugged": UNSHARED, "plugged, shared": OFFERED, "not plugged, shared": UNAVAILABLE}
 _CLIENT_STATES = {

@@ -59,6 +59,8 @@ def in_days(days: int) -> str:
 @pytest.mark.parametrize(
     ("days", "arguments", "state", "text"),
     [
+        pytest.param(20, ["-w", "-5:", "-c", "-1:"], OK, "ends in 20 days ({date})", id="a range that begins with a dash"),
+        pytest.param(0, ["-w", "-5:-1", "-c", "-9:"], WARNING, "ends today ({date}): renew it now", id="and one that ends with it"),
         pytest.param(200, [], OK, "ends in 200 days ({date})", id="all well"),
         pytest.param(30, [], OK, "ends in 30 days ({date})", id="30 days are not fewer than 30"),
         pytest.param(29, [], WARNING, "ends in 29 days ({date}): renew it now", id="29 days"),
@@ -128,7 +130,7 @@ HELP = "; check_usb_redirector --help lists the options"
                                        ("digi-anywhereusb", "server", "Digi AnywhereUSB"), ("generic", "client", "the forwarder"))),
         pytest.param("--product usb-over-network --side client", "--side client: USB over Network has no default for that side on this system, "
                      "name a --process, a --service, -H or a list, or give --no-list to judge the license alone", id="nor without a license"),
-        pytest.param("--product usbip --device 471:485d", f"argument --device: '471:485d' is no USB id; write VID:PID, for example 0471:485d{HELP}",
+        pytest.param("--product usbip --device 471:485d", f"argument --device: '471:485d' is no USB id; write VID:PID, for example 0471:485d, or name=471:485d if it is a name{HELP}",
                      id="three digits"),
         pytest.param("--product generic --process /usr/bin/usbsrvd", f"argument --process: '/usr/bin/usbsrvd' is a path; write the name of the "
                      f"process alone{HELP}", id="a path as process"),
@@ -522,6 +524,10 @@ def test_the_server_of_usbip() -> None:
         server.renew()
         assert usbip(server, "--device", KEY) == offered
         assert set(server.requests) == {"devlist"}, "the check only looks"
+        server.requests.clear()
+        place = f"{server.host}:{server.port}"
+        assert usbip(server, "--no-list") == expect(OK, f"port open at {place} (which proves neither license nor key) | time=Ts;;;0")
+        assert server.requests == [], "and not even that where no list is wanted"
         server.freeze()
         place = f"{server.host}:{server.port}"
         frozen = expect(CRITICAL, f"forwarder does not answer at {place} (it takes the connection and says nothing: frozen?)")

@@ -325,6 +325,9 @@ TRAP = "Status: plugged, shared"
                      id="a status that is our own word"),
         pytest.param("usb-redirector", SERVER_LIST.replace("Port: 1-2\n    Status: plugged", "Port: 1-2\n    Status: connected"), "'connected'",
                      id="a client's status in a server's list"),
+        pytest.param("usb-redirector", CLIENT_LIST.replace("Port: 1-2", "Serial: "), UNAVAILABLE, id="an empty serial"),
+        pytest.param("usb-redirector", SERVER_LIST.replace("Port: 1-2", "Port:"), UNSHARED, id="an empty port"),
+        pytest.param("usb-redirector", SERVER_LIST.replace("Port: 1-2", "Port:1-2"), None, id="a port without a blank"),
         pytest.param("usb-redirector", CLIENT_LIST.replace("Status: not available", "Status: available for connection "), OFFERED,
                      id="a blank behind the status"),
         pytest.param("virtualhere", VIRTUALHERE.replace("Senselock SenseIV", "X (LICENSEHUB.9) (In-use by you)"),
@@ -980,14 +983,20 @@ def test_no_host(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        *((text, "is no USB id; write VID:PID, for example 0471:485d") for text in ("471:485d", "0471:", ":485d", "0471", "0x0471:0x485d", "0471:485d0", ":")),
-        ("0471 :", "is no USB id; write VID:PID, for example 0471:485d"),
+        *((text, f"is no USB id; write VID:PID, for example 0471:485d, or name={text} if it is a name")
+          for text in ("471:485d", "0471:", ":485d", "0471", "2001", "cafe", "0x0471:0x485d", "0471:485d0", ":", "0471 :")),
+        ("name=", "empty"),
         ("0471:485d ", "has blanks around it"),
     ],
 )
 def test_no_usb_id_is_no_name(text: str, problem: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(f"'{text.strip()}' {problem}")):
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(f"'{text.strip()}' {problem}" if problem != "empty" else problem)):
         check.wanted_device(text)
+
+
+@pytest.mark.parametrize("text", ["2001", "cafe", "0471:485d", "1-2", "name=x", " x"])
+def test_a_name_that_looks_like_something_else(text: str) -> None:
+    assert check.wanted_device(f"name={text}") == Wanted("", text)
 
 
 @pytest.mark.parametrize("text", ["1-2", "1-1.4", "HUB.21", "10.0.0.1:56228", "SenseIV", "47", "04711", "port 00"])
