@@ -369,9 +369,10 @@ class RequiredSerial(nagiosplugin.Context):
         if unreadable:
             where = ", ".join(key.name for key in unreadable)
             sentence = f"cannot tell whether the key with serial {shown} is here: no readable serial at {where}"
+            sentence += "; see whether its forwarder hangs, or leave --serial out"
             return nagiosplugin.Result(nagiosplugin.Unknown, sentence, metric)
         others = ", ".join(key.serial or "a key without serial" for key in keys) or "no key at all"
-        sentence = f"the key with serial {shown} is not here (found: {others})"
+        sentence = f"the key with serial {shown} is not here (found: {others}); plug or attach it, or correct --serial"
         return nagiosplugin.Result(nagiosplugin.Critical, sentence, metric)
 
 
@@ -386,7 +387,8 @@ class RequiredLocation(nagiosplugin.Context):
             sentence = f"key not where it should be ({wanted}): {listed(wrong)}; move it back, or change --location"
             return nagiosplugin.Result(nagiosplugin.Critical, sentence, metric)
         if unknown:
-            sentence = f"cannot tell whether the key is {wanted}: {listed(unknown)}"
+            remedy = "see where it is plugged in, and leave --location out"
+            sentence = f"cannot tell whether the key is {wanted}: {listed(unknown)}; {remedy}"
             return nagiosplugin.Result(nagiosplugin.Unknown, sentence, metric)
         return nagiosplugin.Result(nagiosplugin.Ok, metric=metric)
 

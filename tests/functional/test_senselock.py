@@ -81,17 +81,17 @@ ROWS = [
     ("no key wanted", nothing, ["-c", "0:0"], 0, "OK - no SenseLock key among 3 USB devices | keys=0;;0;0 forwarded=0;;;0"),
     ("the right serial", ELITE5, ["--serial", "9700000000001234"], 0, "OK - 1 SenseLock key: 1bc0:0051 at 1-3, local | keys=1;;1:;0 forwarded=0;;;0"),
     ("another serial", ELITE5, ["--serial", "970000000000123"], 2,
-     "CRITICAL - the key with serial 970000000000123 is not here (found: 9700000000001234) | keys=1;;1:;0 forwarded=0;;;0"),
+     "CRITICAL - the key with serial 970000000000123 is not here (found: 9700000000001234); plug or attach it, or correct --serial | keys=1;;1:;0 forwarded=0;;;0"),
     ("a key without serial", LOCAL, ["--serial", "97"], 2,
-     "CRITICAL - the key with serial 97 is not here (found: a key without serial) | keys=1;;1:;0 forwarded=0;;;0"),
+     "CRITICAL - the key with serial 97 is not here (found: a key without serial); plug or attach it, or correct --serial | keys=1;;1:;0 forwarded=0;;;0"),
     ("serials that differ in their last character", key(port="1-2", serial=LONG + "A"), ["--serial", LONG + "B"], 2,
-     f"CRITICAL - the key with serial {LONG}B is not here (found: {LONG}A) | keys=1;;1:;0 forwarded=0;;;0"),
+     f"CRITICAL - the key with serial {LONG}B is not here (found: {LONG}A); plug or attach it, or correct --serial | keys=1;;1:;0 forwarded=0;;;0"),
     ("a serial as the check would cut it", key(port="1-2", serial=LONG + "A"), ["--serial", LONG[:77] + "..."], 2,
-     f"CRITICAL - the key with serial {LONG[:77]}... is not here (found: {LONG}A) | keys=1;;1:;0 forwarded=0;;;0"),
+     f"CRITICAL - the key with serial {LONG[:77]}... is not here (found: {LONG}A); plug or attach it, or correct --serial | keys=1;;1:;0 forwarded=0;;;0"),
     ("a long serial", key(port="1-2", serial=LONG + "A"), ["--serial", f" {LONG}A "], 0,
      "OK - 1 SenseLock key: 0471:485d at 1-2, local | keys=1;;1:;0 forwarded=0;;;0"),
     ("serial wanted, no key", nothing, ["--serial", "97"], 2,
-     "CRITICAL - no SenseLock key among 3 USB devices; the key with serial 97 is not here (found: no key at all) | keys=0;;1:;0 forwarded=0;;;0"),
+     "CRITICAL - no SenseLock key among 3 USB devices; the key with serial 97 is not here (found: no key at all); plug or attach it, or correct --serial | keys=0;;1:;0 forwarded=0;;;0"),
     ("empty serial wanted", LOCAL, ["--serial", " "], 3, "UNKNOWN - --serial is empty; write the serial as check_senselock -v prints it"),
     ("hostile serial", key(serial=b"9\xff | keys=9\n\x1b[2J\xe2\x80\xae9", port="1-2"), ["-v"], 0,
      "OK - 1 SenseLock key: 0471:485d at 1-2, local | keys=1;;1:;0 forwarded=0;;;0\n"
@@ -102,8 +102,8 @@ ROWS = [
     ("must be forwarded, one is local", both(LOCAL, key(where="usbip")), ["--location", "forwarded"], 2,
      "CRITICAL - key not where it should be (forwarded): 0471:485d at 1-2, local; move it back, or change --location | keys=2;;1:;0 forwarded=1;;;0"),
     ("must be local, cannot be told", key(where="driverless"), ["--location", "local"], 3,
-     "UNKNOWN - cannot tell whether the key is local: 0471:485d at 2-1, location unknown (controller driver not readable) "
-     "| keys=1;;1:;0 forwarded=0;;;0"),
+     "UNKNOWN - cannot tell whether the key is local: 0471:485d at 2-1, location unknown (controller driver not readable); see where it is plugged in, "
+     "and leave --location out | keys=1;;1:;0 forwarded=0;;;0"),
     ("must be local, none here", nothing, ["--location", "local"], 2,
      "CRITICAL - no SenseLock key among 3 USB devices | keys=0;;1:;0 forwarded=0;;;0"),
     ("-v, a line a key", both(LOCAL, ELITE5, nothing), ["-v"], 0,
@@ -161,7 +161,7 @@ def test_a_key_of_a_frozen_forwarder_is_counted_without_waiting_for_it() -> None
         outcome = run_check("senselock", "--serial", "97", env=bus.env())
         assert (outcome.code, outcome.line) == (
             3,
-            "SENSELOCK UNKNOWN - cannot tell whether the key with serial 97 is here: no readable serial at 2-1 | keys=1;;1:;0 forwarded=1;;;0",
+            "SENSELOCK UNKNOWN - cannot tell whether the key with serial 97 is here: no readable serial at 2-1; see whether its forwarder hangs, or leave --serial out | keys=1;;1:;0 forwarded=1;;;0",
         )
         assert outcome.seconds < 4
 

@@ -354,8 +354,8 @@ def test_a_device_that_vanishes_between_listing_and_reading() -> None:
         said = tried("senselock", "--serial", "97", "--location", "local", limit=5, env=bus.env())
         pulled.join()
     assert said == (
-        3, "UNKNOWN - cannot tell whether the key with serial 97 is here: no readable serial at 1-1, 1-2; cannot tell whether the key is local: "
-        "0471:485d at 1-2, location unknown | keys=2;;1:;0 forwarded=0;;;0")  # fmt: skip
+        3, "UNKNOWN - cannot tell whether the key with serial 97 is here: no readable serial at 1-1, 1-2; see whether its forwarder hangs, or leave --serial out; cannot tell whether the key is local: "
+        "0471:485d at 1-2, location unknown; see where it is plugged in, and leave --location out | keys=2;;1:;0 forwarded=0;;;0")  # fmt: skip
 
 
 # --- Tools, processes, limits of the machine ----------------------------------------------------------------------
