@@ -241,7 +241,10 @@ def judge_device(wanted: Wanted, listing: Listing, clients: Sequence[str]) -> Fi
 def machines(user: str) -> set[str]:
     """How a list names the machine that uses a device: all it says, each word, an address without its port. In
     `USER at MACHINE` only what stands behind names a machine."""
-    words = re.split(r"[\s(),]+", user.rpartition(" at ")[2])
+    words: list[str] = []
+    for word in re.split(r"[\s,]+", user.rpartition(" at ")[2]):
+        match = re.fullmatch(r"\(?([^()]+)\)?|([^()]+)\(([^()]+)\)", word)  # any other bracket is a part of a name
+        words += filter(None, match.groups()) if match else [word]
     with_port = (re.fullmatch(r"\[(.+)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}", word) for word in words)
     return {plain(text) for text in (user, *words, *(match[1] or match[2] for match in with_port if match))} - {""}
 

@@ -430,7 +430,8 @@ def test_a_name_in_xml_is_found_in_every_code_page(encoding: str, attribute: str
 def test_half_a_character_in_json_harms_nothing() -> None:
     entry = {"BusId": "1-1", "ClientIPAddress": None, "Description": "\ud800x", "InstanceId": "", "PersistedGuid": "g"}
     listing = read("usbipd-win", json.dumps({"Devices": [entry]}))
-    assert forwarder_facts.judge_device(Wanted("", "x"), listing, ()).state == CRITICAL
+    assert forwarder_facts.judge_device(Wanted("", "y"), listing, ()).state == CRITICAL
+    assert forwarder_facts.judge_device(Wanted("", "x"), listing, ()).state == OK, "as the check shows it"
     assert str(listing.devices[0])
 
 
@@ -718,6 +719,10 @@ def test_no_term(text: str) -> None:
         (SENSE._replace(state=USED, user="kodeks at 10.0.0.99"), "server", ("kodeks",), CRITICAL,
          "k is in use by another machine (kodeks at 10.0.0.99): release it there"),
         (SENSE._replace(state=USED, user="(kodeks) at 10.0.0.99:7575"), "server", ("10.0.0.99",), OK, "k is in use by (kodeks) at 10.0.0.99:7575"),
+        *((SENSE._replace(state=USED, user=user), "client", ("10.0.0.99",), OK, f"k is in use by {user}")
+          for user in ("kodeks (10.0.0.99)", "kodeks(10.0.0.99)", "10.0.0.99(kodeks)", "(10.0.0.99)", "kodeks, 10.0.0.99", "(x) at 10.0.0.99", "kodeks (10.0.0.99:7575)")),
+        *((SENSE._replace(state=USED, user=user), "client", ("10.0.0.99",), CRITICAL, f"k is in use by another machine ({user}): release it there")
+          for user in ("(x)10.0.0.99", "x(y)10.0.0.99", "x(10.0.0.99", "10.0.0.99 at x", "10.0.0.990", "x/10.0.0.99")),
         (SENSE._replace(state=USED, user="kodeks 2001:db8::a"), "client", ("2001:DB8::A",), OK, "k is in use by kodeks 2001:db8::a"),
         (SENSE._replace(state=USED, user="kodeks 2001:db8::a"), "client", ("2001",), CRITICAL,
          "k is in use by another machine (kodeks 2001:db8::a): release it there"),
