@@ -260,9 +260,6 @@ def options() -> runtime.Options:
         "  check_usb_redirector --product virtualhere --license-expires perpetual --device 'Token JC'\n"
         "  check_usb_redirector --product usbip -H 10.0.0.5 --device 0471:485d\n",
     )
-    # `-w -5:` is a range, as Python 3.14 has it: before, argparse takes what begins with a dash for an option, unless it is
-    # a number (`-5`).
-    parser._negative_number_matcher = re.compile(r"-\.?[0-9]")
     add = parser.add_argument_group("the forwarder").add_argument
     add("--product", metavar="NAME", choices=tuple(PRODUCTS), help=", ".join(PRODUCTS))
     add("--side", choices=("server", "client"), help="whose list, process or service is the default")

@@ -841,6 +841,9 @@ class Options(argparse.ArgumentParser):
             formatter_class=_HelpFormat,
         )
         self.secret_keys = tuple(secret_keys)
+        # `-w -5:` is a range, as Python 3.14 has it: before, argparse takes what begins with a dash for an option, unless
+        # it is a number (`-5`).
+        self._negative_number_matcher = re.compile(r"-\.?[0-9]")
         common = self.add_argument_group("every check")
         common.add_argument("-h", "--help", action="store_true", help="print this help, exit 3")
         common.add_argument("-V", "--version", action="store_true", help="print the version, exit 3")
