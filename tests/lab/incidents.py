@@ -24,6 +24,7 @@ from lab.notify_sink import Notification, NotificationSink
 from lab.run_check import run_process
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
+COMPLAINS, UNREACHABLE = "KodeksXmlSensLockStatus", "KodeksUnreachable"
 PATIENCE = 30  # seconds that a busy test machine may take on top
 
 
@@ -78,7 +79,7 @@ class Stage:
         """Move the machine into a scene."""
         self.something_happens()
         self.machine.play(scene)
-        if self.machine.key == "forwarded":
+        if self.machine.forwarded:
             self.engine.set_license(self.host, self.machine.evening.license_ends())
 
     def message(self, text: str, minutes: float) -> Notification:
@@ -109,10 +110,21 @@ class Stage:
             now = self.engine.services(self.host)
             raise AssertionError(f"{error}; it is {now[service]}; messages: {self.messages}") from None
 
-    def kodeks_gives_up(self) -> None:
-        """Wait until Kodeks' own alarm has used up its tries, the first of them right now."""
-        self.engine.check_now(self.host, "KodeksXmlSensLockStatus")
-        self.state("KodeksXmlSensLockStatus", CRITICAL, 19)
+    def kodeks_gives_up(self, service: str = COMPLAINS) -> None:
+        """Wait until an alarm of Kodeks itself has used up its tries, the first of them right now."""
+        self.engine.check_now(self.host, service)
+        self.state(service, CRITICAL, 19)
+
+    def kodeks_is_late(self, service: str = COMPLAINS) -> None:
+        """An earlier link is back, but Kodeks needs a while: wait until it has been asked once more, and in vain."""
+        since = time.time()
+
+        def asked() -> bool:
+            return self.engine.services(self.host)[service].last_check > since
+
+        await_true(f"{self.host} {service} is checked again", asked, 7 * self.unit + PATIENCE, pause=0.2)
+        late = self.engine.services(self.host)[service]
+        assert late.state == CRITICAL and late.hard, late
 
     def all_well(self) -> None:
         """Look at every link at once, until all are OK, and two minutes more: nothing may be said now."""
@@ -174,6 +186,19 @@ def frozen_forwarder(stage: Stage) -> None:
     stage.all_well()
 
 
+def frozen_forwarder_hangs_kodeks(stage: Stage) -> None:
+    """The forwarder hangs, and Kodeks with it. The forwarder is restarted, and Kodeks hangs on for a while."""
+    stage.machine.hang_kodeks()
+    stage.play("frozen")
+    stage.message("FIRING UsbForwarderStatus", 3)
+    stage.kodeks_gives_up(UNREACHABLE)
+    stage.play("recovered")
+    stage.message("RESOLVED UsbForwarderStatus", 1)
+    stage.kodeks_is_late(UNREACHABLE)
+    stage.machine.release_kodeks()
+    stage.all_well()
+
+
 def forwarded_key_pulled(stage: Stage) -> None:
     """Somebody pulls the key out of the forwarder's machine: the forwarder is well and says that it has no key."""
     stage.play("key pulled")
@@ -192,10 +217,7 @@ def local_key_pulled(stage: Stage) -> None:
     stage.play("all well")
     stage.machine.set_kodeks(reports.NOT_FOUND)
     stage.message("RESOLVED SenseLockKeyStatus", 1)
-    back = stage.engine.services(stage.host)["KodeksXmlSensLockStatus"].last_check
-    stage.pause(6)  # more than a check_interval of Kodeks: it is asked again, and in vain
-    late = stage.engine.services(stage.host)["KodeksXmlSensLockStatus"]
-    assert late.state == CRITICAL and late.hard and late.last_check > back, late
+    stage.kodeks_is_late()
     stage.play("all well")
     stage.all_well()
 
@@ -213,15 +235,31 @@ def license_manager_down(stage: Stage) -> None:
 
 
 def license_managers_key_pulled(stage: Stage) -> None:
-    """The key is pulled out of the license manager's machine; another machine's Kodeks loses it."""
+    """The key is pulled out of the license manager's machine; another machine's Kodeks loses it, and finds it again later."""
     client = stage.peers["kodeks-of-licman"]
     stage.play("key pulled")
     client.machine.set_kodeks(reports.NOT_AVAILABLE)
     stage.message("FIRING SenseLockKeyStatus", 5)
     client.kodeks_gives_up()
     stage.play("all well")
-    client.machine.set_kodeks(reports.WORKS)
     stage.message("RESOLVED SenseLockKeyStatus", 1)
+    client.kodeks_is_late()
+    client.machine.set_kodeks(reports.WORKS)
+    client.all_well()
+
+
+def license_managers_forwarder_frozen(stage: Stage) -> None:
+    """The same, but the license manager's key is forwarded, and the forwarder hangs: the key stays listed."""
+    client = stage.peers["kodeks-of-licman-far"]
+    stage.play("frozen")
+    client.machine.set_kodeks(reports.NOT_AVAILABLE)
+    stage.message("FIRING UsbForwarderStatus", 3)
+    client.kodeks_gives_up()
+    assert stage.engine.services(stage.host)["SenseLockKeyStatus"].state == OK
+    stage.play("recovered")
+    stage.message("RESOLVED UsbForwarderStatus", 1)
+    client.kodeks_is_late()
+    client.machine.set_kodeks(reports.WORKS)
     client.all_well()
 
 
@@ -326,6 +364,8 @@ INCIDENTS = [
              {"evening": [f"WARNING {LICENSE}", f"FIRING {LICENSE}", f"RESOLVED {LICENSE}"]}),
     Incident("frozen forwarder", {"frozen": "forwarded"}, frozen_forwarder,
              {"frozen": fired_and_resolved("UsbForwarderStatus")}),
+    Incident("frozen forwarder, Kodeks hangs", {"frozen-hangs": "forwarded"}, frozen_forwarder_hangs_kodeks,
+             {"frozen-hangs": fired_and_resolved("UsbForwarderStatus")}),
     Incident("forwarded key pulled", {"pulled-far": "forwarded"}, forwarded_key_pulled,
              {"pulled-far": fired_and_resolved("UsbForwarderStatus")}),
     Incident("local key pulled", {"pulled-here": "local"}, local_key_pulled,
@@ -335,6 +375,10 @@ INCIDENTS = [
     Incident("license manager's key pulled", {"licman": "license manager's", "kodeks-of-licman": "license manager"},
              license_managers_key_pulled,
              {"licman": fired_and_resolved("SenseLockKeyStatus"), "kodeks-of-licman": []}),
+    Incident("license manager's forwarder frozen",
+             {"licman-far": "license manager's, forwarded", "kodeks-of-licman-far": "license manager"},
+             license_managers_forwarder_frozen,
+             {"licman-far": fired_and_resolved("UsbForwarderStatus"), "kodeks-of-licman-far": []}),
     Incident("Kodeks down", {"down": "local"}, kodeks_down, {"down": fired_and_resolved("KodeksUnreachable")}),
     Incident("only Kodeks complains", {"unwell": "no agent"}, kodeks_unwell,
              {"unwell": fired_and_resolved("KodeksXmlSensLockStatus")}),
@@ -349,6 +393,10 @@ INCIDENTS = [
 ]  # fmt: skip
 
 WORDY = "wordy"
+SERVED = {"licman": "kodeks-of-licman", "licman-far": "kodeks-of-licman-far"}
+"""A license manager's host, and the host whose Kodeks gets its key from there."""
+HANGS = "frozen-hangs"
+"""The host whose Kodeks takes connections and answers none."""
 HOSTS = {WORDY: "local", **{host: key for incident in INCIDENTS for host, key in incident.hosts.items()}}
 """Every host of every incident, and where its key comes from; and one without an incident, whose key check says a lot."""
 

@@ -25,7 +25,7 @@ import psutil
 from lab import reports
 from lab.engine_process import await_true, engine_user, open_folder
 from lab.evening import SCENES, Evening
-from lab.faults import PortState
+from lab.faults import Fault, PortState
 from lab.forwarder_tools import talking_port
 from lab.kodeks_server import PASSWORD, USER
 from lab.run_check import CHECKS, ROOT
@@ -77,6 +77,7 @@ class KodeksMachine:
     local               in a port of this machine
     license manager     at a license manager on another machine
     license manager's   in a port of this machine, which runs the license manager and no Kodeks
+    license manager's, forwarded    the same, but a USB forwarder brings it here
     no agent            nobody knows: this machine can only be asked over the network
     stored report       in a closed network, from which somebody brings a report to this machine
     """
@@ -113,6 +114,11 @@ class KodeksMachine:
         self._stack.close()
 
     @property
+    def forwarded(self) -> bool:
+        """Whether a USB forwarder brings the key to this machine."""
+        return self.key in ("forwarded", "license manager's, forwarded")
+
+    @property
     def nrpe_prefix(self) -> str:
         """NRPE's command_prefix that runs every plugin on this machine's emulated USB bus."""
         return " ".join(["/usr/bin/env", *(f"{name}={value}" for name, value in self.evening.env.items())])
@@ -126,7 +132,7 @@ class KodeksMachine:
 
     def play(self, scene: str) -> None:
         """Bring the machine into a scene of the evening."""
-        if self.key == "forwarded":
+        if self.forwarded:
             self.evening.play(scene)
         else:
             self._play_local(SCENES[scene].key and self.key in ("local", "license manager's"))
@@ -155,6 +161,14 @@ class KodeksMachine:
     def kodeks_port(self, state: PortState) -> None:
         """The Kodeks server goes down (refused) or comes back (open)."""
         self.evening.kodeks.set(port=state)
+
+    def hang_kodeks(self) -> None:
+        """The Kodeks server takes connections and answers none of them."""
+        self.evening.kodeks.set(faults={"*": Fault.SILENT})
+
+    def release_kodeks(self) -> None:
+        """It answers again."""
+        self.evening.kodeks.set(faults={})
 
     def license_manager(self, state: PortState) -> None:
         """The license manager goes down or comes back, and Kodeks says so."""
@@ -210,7 +224,7 @@ class KodeksMachine:
         ini.read_string(EXAMPLE_INI.read_text())
         manager_host, manager_port = world.license_manager.address.rsplit(":", 1)
         values: dict[str, dict[str, str | None]] = {
-            "check_senselock": {"location": "forwarded" if self.key == "forwarded" else "local"},
+            "check_senselock": {"location": "forwarded" if self.forwarded else "local"},
             "check_usb_redirector": {
                 "list-command": f"{world.list_tool} -list",
                 "hostname": "127.0.0.1",

@@ -1,6 +1,6 @@
 """The real NRPE agent on loopback, with the project's own command file.
 
-    with NrpeAgent({"/usr/lib/nagios/plugins": plugins, "/etc/nagios/kodeks.ini": ini}) as agent:
+    with NrpeAgent({"/usr/lib/nagios/plugins": str(plugins), "/etc/nagios/kodeks.ini": str(ini)}) as agent:
         agent.call("kodeks_senselock")
 
 Daemon and check_nrpe are Debian's (nagios-nrpe-server, nagios-nrpe-plugin).
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
-from pathlib import Path
 
 from lab.engine_process import EngineProcess, engine_user, free_port, hand_over
 from lab.run_check import ROOT, Outcome, run_process
@@ -48,17 +47,18 @@ def shipped_commands() -> dict[str, str]:
 class NrpeAgent(EngineProcess):
     """One agent. Each "machine" of a test has its own, with its own devices.
 
-    `site` maps paths as they stand in the command file to those of the test; `commands` are the lines that result.
+    `site` maps paths, and a time limit, as they stand in the command file to those of the test; `commands` are the lines
+    that result.
     `prefix` is NRPE's command_prefix, by which every command runs on the emulated devices of its machine.
     """
 
-    def __init__(self, site: Mapping[str, Path], prefix: str = "") -> None:
+    def __init__(self, site: Mapping[str, str], prefix: str = "") -> None:
         super().__init__("nrpe")
         self.port = free_port()
         commands = COMMAND_FILE.read_text()
         for shipped, here in site.items():
             assert shipped in commands, f"{shipped} is not in {COMMAND_FILE.name}"
-            commands = commands.replace(shipped, str(here))
+            commands = commands.replace(shipped, here)
         self.commands = dict(_COMMAND.findall(commands))
         (self.folder / "nrpe.d").mkdir()
         (self.folder / "nrpe.d/kodeks.cfg").write_text(commands)

@@ -86,6 +86,18 @@ def test_no_step_is_left_out() -> None:
     assert [step.heading for step in steps()] == walked
 
 
+@pytest.mark.parametrize("step", steps(), ids=lambda step: step.heading)
+def test_every_copied_file_with_a_mark_is_opened(step: Step) -> None:
+    """Who only follows the commands meets everything that is marked CHANGE."""
+    for line in step.block.splitlines():
+        words = line.split()
+        if words[0] in ("cp", "install") and "templates/" in line:
+            for source in ROOT.glob(words[-2]):
+                target = words[-1] + (source.name if words[-1].endswith("/") else "")
+                marked = re.search(r"\bCHANGE\b", source.read_text(encoding="utf-8"))
+                assert not marked or f"editor {target}\n" in step.block, f"{target}: nobody is told to change it"
+
+
 @pytest.fixture
 def newcomer() -> Iterator[Newcomer]:
     """On a machine where nobody has installed anything of this project."""

@@ -74,6 +74,20 @@ def test_a_stock_debian_takes_the_commented_hosts(site: Path) -> None:
     assert "'LicmanTcpStatus'" not in said and "'SenseLockKeyStatus'" not in said
 
 
+def test_the_example_host_marks_what_the_ini_of_nagios_marks() -> None:
+    """Both describe the same machine; the license manager's are in another example."""
+    ini = (ROOT / "templates/nagios/nrpe/kodeks.ini.example").read_text()
+    marked = {
+        (section, option.replace("-", "_"))
+        for section, body in re.findall(r"(?m)^\[(\w+)\]\n((?:.+\n)*)", ini)
+        for option in re.findall(r"(?m)^#.*\bCHANGE\b.*\n(?:#.*\n)*(?:hostname = 127.*\n)?([\w-]+) = ", body)
+    }
+    assert len(marked) == 10, marked
+    example = (TEMPLATES / "host.conf.example").read_text().partition("\n}\n")[0]
+    for section, option in marked - {("license_manager", "hostname")}:
+        assert re.search(rf"(?m)^.*\b{option} = .* /\* CHANGE\b", example), f"{section} {option}"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_a_check_is_an_argument_with_a_description(name: str) -> None:
     module, prefix = COMMANDS[name]
@@ -120,7 +134,9 @@ def test_the_minutes_are_those_of_nagios() -> None:
 
 def test_an_earlier_link_is_known_before_a_later_one_may_speak() -> None:
     """One sample of the earlier link, and half a minute of "Before ...", fit into the tries of the later one."""
-    for later, links in re.findall(r'apply Service "Before (\w+)" \{.*?vars\.kodeks_links = \[ (.*?) \]', SERVICES, re.S):
+    before = dict(re.findall(r'apply Service "Before (\w+)" \{.*?vars\.kodeks_links = \[ (.*?) \]', SERVICES, re.S))
+    before["KodeksUnreachable"] = before["KodeksXmlSensLockStatus"]  # see kodeks-dependencies.conf
+    for later, links in before.items():
         for earlier in re.findall(r'"(\w+)"', links):
             tries, earliest, latest = minutes(earlier)
             first_sample = latest - earliest

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from lab.engine_process import await_true
 from lab.icinga_lab import AGENTS, IcingaAgent, IcingaHost, IcingaMaster, ServiceStatus, cluster_ports
-from lab.incidents import HOSTS, INCIDENTS, WORDY, Incident, Stage, Theatre
+from lab.incidents import HANGS, HOSTS, INCIDENTS, SERVED, WORDY, Incident, Stage, Theatre
 from lab.kodeks_machine import HANGING, KodeksMachine, plugin_folder
 from lab.kodeks_server import USER
 from lab.notify_sink import NotificationSink
@@ -58,7 +58,7 @@ def icinga_host(machine: KodeksMachine) -> IcingaHost:
     kodeks: dict[str, Any] = {"notification": {"command": "site-notify-service", "users": ["oncall"]}}
     if machine.key != "no agent":
         kodeks["agent"] = AGENTS[1 if machine.agent else 0]
-    if machine.key == "forwarded":
+    if machine.forwarded:
         kodeks["key"] = {"location": "forwarded"}
         kodeks["forwarder"] = {
             "product": "usb-redirector",
@@ -80,11 +80,14 @@ def icinga_host(machine: KodeksMachine) -> IcingaHost:
         kodeks["license_manager"] = {"address": address, "port": int(port)}
     if machine.key == "stored report":
         kodeks["report"] = {"file": str(machine.report)}
-    if machine.key not in ("license manager's", "stored report"):
+    if machine.key not in ("license manager's", "license manager's, forwarded", "stored report"):
         server = {"port": machine.evening.kodeks.port, "source": "page", "logname": USER}
         kodeks["server"] = {**server, "password_file": str(machine.password_file)}
-    if machine.name == "kodeks-of-licman":
-        kodeks["key_host"] = "licman"
+        if machine.name == HANGS:
+            kodeks["server"]["timeout"] = HANGING
+    for manager, client in SERVED.items():
+        if machine.name == client:
+            kodeks["key_host"] = manager
     return IcingaHost(machine.name, kodeks, {"kodeks_plugin_dir": str(machine.emulated)})
 
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import pytest
 from lab.engine_process import SYSTEM_PATH
-from lab.incidents import AS_ENGINE, HOSTS, INCIDENTS, WORDY, Incident, Stage, Theatre
-from lab.kodeks_machine import KodeksMachine, plugin_folder
-from lab.nagios_lab import NagiosCore, NagiosHost
+from lab.incidents import AS_ENGINE, HANGS, HOSTS, INCIDENTS, SERVED, WORDY, Incident, Stage, Theatre
+from lab.kodeks_machine import HANGING, KodeksMachine, plugin_folder
+from lab.nagios_lab import TEMPLATES, NagiosCore, NagiosHost
 from lab.notify_sink import NotificationSink
 from lab.nrpe_lab import NrpeAgent, shipped_commands
 from lab.run_check import run_process
@@ -31,19 +31,20 @@ LAYOUTS = {
     "local": "kodeks-local-key",
     "license manager": "kodeks-license-manager-key",
     "license manager's": "license-manager-local-key",
+    "license manager's, forwarded": "license-manager-forwarded-key",
     "no agent": "kodeks-no-agent",
     "stored report": "kodeks-stored-report",
 }
-ACROSS_HOSTS = """
-define servicedependency {
-    host_name                       licman
-    service_description             SenseLockKeyStatus
-    dependent_host_name             kodeks-of-licman
-    dependent_service_description   KodeksXmlSensLockStatus
-    notification_failure_criteria   c
-}
-"""
-"""The dependency that host-example.cfg shows for a license manager on another machine."""
+EXAMPLE = (TEMPLATES / "host-example.cfg").read_text()
+
+
+def across_hosts(machine: KodeksMachine) -> str:
+    """The dependency that host-example.cfg shows for a license manager on another machine, with these names and links."""
+    shown: list[str] = re.findall(r"(?m)^# define servicedependency \{\n(?:#     .*\n)+# \}\n", EXAMPLE)
+    links: list[str] = re.findall(r"(?m)^# +service_description +(\S+)$", EXAMPLE)
+    assert len(shown) == 1 and len(links) == 2, "host-example.cfg has another form"
+    text = shown[0].replace("# ", "").replace("licman1", machine.name).replace("kodeks2,kodeks3", SERVED[machine.name])
+    return "\n" + (text.replace(links[0], links[1]) if machine.forwarded else text)
 
 
 class Site(NamedTuple):
@@ -72,7 +73,10 @@ def site() -> Iterator[Site]:
 
 def nrpe_agent(machine: KodeksMachine) -> NrpeAgent:
     """The agent of a machine, with the shipped commands."""
-    agent = NrpeAgent({"/usr/lib/nagios/plugins": machine.plugins, "/etc/nagios/kodeks.ini": machine.ini}, machine.nrpe_prefix)
+    site = {"/usr/lib/nagios/plugins": str(machine.plugins), "/etc/nagios/kodeks.ini": str(machine.ini)}
+    if machine.name == HANGS:
+        site[" -t 20"] = f" -t {HANGING}"
+    agent = NrpeAgent(site, machine.nrpe_prefix)
     machine.agent = agent
     return agent
 
@@ -82,7 +86,9 @@ def nagios_host(machine: KodeksMachine, port: int) -> NagiosHost:
     settings = {"_KODEKS_GRACE": str(15 * UNIT), "_KODEKS_NRPE_PORT": str(port)}
     if machine.key == "no agent":
         settings["_KODEKS_INI"] = str(machine.ini)
-    more = ACROSS_HOSTS if machine.name == "licman" else ""
+    if machine.name in SERVED:
+        settings["_KODEKS_DEPENDENTS"] = SERVED[machine.name]
+    more = across_hosts(machine) if machine.name in SERVED else ""
     return NagiosHost(machine.name, LAYOUTS[machine.key], settings=settings, more=more)
 
 
