@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from forwarder_products import UTN_CODES
 from lab import zabbix_template
 from lab.run_check import ROOT
 from lab.zabbix_lab import run_javascript
@@ -114,7 +115,8 @@ def test_dependencies_lead_along_the_chain() -> None:
     license_over, dead, lost = "USB forwarder: License has expired", "USB forwarder: Does not work", "SenseLock key: Lost"
     assert above(dead) == {license_over}
     assert above(lost) == {license_over, dead}
-    assert above("Kodeks server: Reports no working key") >= {license_over, dead, lost, "License manager: Does not answer"}
+    for name in ("Kodeks server: Reports no working key", "Kodeks server: State cannot be read"):
+        assert above(name) >= {license_over, dead, lost, "License manager: Does not answer"}
 
 
 def test_items_are_tagged_and_keep_what_they_should() -> None:
@@ -232,6 +234,11 @@ ANSWERS = [
            (("license_days", 200), ("devices", 0))),
     Answer("nothing offered", F, "USB_REDIRECTOR CRITICAL - no device is offered or attached (devices listed: 0): is the key plugged in at the forwarder, and shared? | devices=0", 7,
            "no device is offered or attached (devices listed: 0): is the key plugged in at the forwarder, and shared?", (("devices", 0),)),
+    Answer("key not at the dongle server", F, f"USB_REDIRECTOR CRITICAL - {UTN_CODES[26].sentence}", 7, UTN_CODES[26].sentence),
+    Answer("key not available at the dongle server", F, f"USB_REDIRECTOR CRITICAL - {UTN_CODES[24].sentence} | time=0.1s", 7, UTN_CODES[24].sentence,
+           (("time", 0.1),)),
+    *(Answer(f"no dongle server, code {code}", F, f"USB_REDIRECTOR CRITICAL - {UTN_CODES[code].sentence}", 2, UTN_CODES[code].sentence)
+      for code in (40, 41, 42)),
     Answer("20 days left", F, "USB_REDIRECTOR WARNING - license of USB Redirector ends in 20 days (2026-12-13): renew it now | license_days=20", 1,
            "license of USB Redirector ends in 20 days (2026-12-13): renew it now", (("license_days", 20),)),
     Answer("no forwarder here", F, "USB_REDIRECTOR UNKNOWN - --extra-opts: no section [] in x", 4, "not watched",

@@ -93,9 +93,13 @@ class Incident:
 INCIDENTS = [
     Incident("license expired", LICENSE, forwarder=5, key=2, server=2, slowest=40),
     Incident("forwarder dead", DEAD, forwarder=2, key=2, server=2, slowest=40),
+    Incident("forwarder dead, Kodeks hangs", DEAD, forwarder=2, server=3, slowest=40),
+    Incident("license expired, Kodeks hangs", LICENSE, forwarder=5, key=2, server=3, slowest=40),
     Incident("key pulled out of the forwarder's machine", LOST, forwarder=7, key=2, server=2, slowest=120),
     Incident("key pulled out of this machine", LOST, key=2, server=2, slowest=120),
+    Incident("key pulled out of this machine, Kodeks hangs", LOST, key=2, server=3, slowest=120),
     Incident("license manager down", LICMAN, licman=2, server=2, slowest=120),
+    Incident("license manager down, Kodeks hangs", LICMAN, licman=2, server=9, slowest=120),
     Incident("only Kodeks", KODEKS, server=2, slowest=900),
     Incident("Kodeks down", UNREACHABLE, server=3, slowest=900),
 ]
