@@ -220,12 +220,35 @@ def check_and_options(words: list[str]) -> tuple[str, list[str]]:
     return re.split(r"[/\\]", words[at])[-1], options
 
 
-def accepted(check: str, options: list[str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check takes these options with the kodeks.ini that templates/windows/README.md names for this agent."""
+def ini_as_told(folder: str) -> str:
+    """The kodeks.ini that templates/windows/README.md names for an agent, without the line that it says to delete."""
     readme = (TEMPLATES / "windows/README.md").read_text()
     example = TEMPLATES / folder / "kodeks.ini.example"
     assert f"`templates/{folder}/{example.name}`" in readme
-    monkeypatch.setattr("plugin_runtime.read_private", lambda *_, **__: example.read_text())
+    deleted = re.search(r"In both delete the line `(\w+)`", readme)
+    assert deleted is not None
+    text, count = re.subn(rf"(?m)^{deleted[1]} = .*\n", "", example.read_text())
+    assert count == 1
+    return text
+
+
+@pytest.mark.parametrize("folder", ["nagios/nrpe", "zabbix"])
+def test_the_ini_asks_nothing_that_windows_cannot_tell(folder: str) -> None:
+    """What the README calls UNKNOWN there would be UNKNOWN for ever."""
+    unknown = re.search(r"(`--\w+`(?: and `--\w+`)*) are UNKNOWN there", (TEMPLATES / "windows/README.md").read_text())
+    assert unknown is not None
+    options = set(re.findall(r"--(\w+)", unknown[1]))
+    assert options == {"serial", "location"}
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read_string(ini_as_told(folder))
+    assert [option for section in ini.sections() for option in ini.options(section) if option in options] == []
+
+
+def accepted(check: str, options: list[str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check takes these options with the kodeks.ini that templates/windows/README.md names for this agent."""
+    example = TEMPLATES / folder / "kodeks.ini.example"
+    text = ini_as_told(folder)
+    monkeypatch.setattr("plugin_runtime.read_private", lambda *_, **__: text)
     importlib.import_module(check.removesuffix(".py")).options().parse([word.replace("@kodeks.ini", f"@{example}") for word in options])
 
 
