@@ -19,6 +19,8 @@ pytestmark = pytest.mark.xdist_group("packaging-debian")
 NAME = "monitoring-plugins-kodeks"
 PLUGINS = "/usr/lib/nagios/plugins"
 SHARE = f"/usr/share/{NAME}"
+PARAMETERS = "userparameter_kodeks_linux.conf"
+AGENT_FOLDERS = ("/etc/zabbix/zabbix_agentd.conf.d", "/etc/zabbix/zabbix_agent2.d")
 VERSION = re.search(r'__version__ = "(.+)"', (CHECKS / "plugin_runtime.py").read_text())
 
 
@@ -41,10 +43,12 @@ def bare() -> Iterator[ThrowawayMachine]:
 
 @pytest.fixture(scope="module")
 def machine(bare: ThrowawayMachine, package: Path) -> ThrowawayMachine:
-    """The copy with the package installed over a copy of the checks that an administrator had made by hand."""
+    """The copy with the package installed over a copy of the checks and of the agent's file that an administrator had made by
+    hand, by the project's README. Asked which of the two files to keep, he takes the package's."""
     bare.run("mkdir", "-p", f"{PLUGINS}/kodeks")
     bare.run("sh", "-c", f"echo old >{PLUGINS}/kodeks/check_senselock.py")
-    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends"]
+    bare.run("cp", str(ROOT / "templates/zabbix" / PARAMETERS), AGENT_FOLDERS[0])
+    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confnew"]
     bare.run(*install, str(package), env={"DEBIAN_FRONTEND": "noninteractive"})
     return bare
 
@@ -136,7 +140,11 @@ def write(machine: ThrowawayMachine, path: str, text: str) -> None:
 
 
 def test_nagios_takes_the_templates_and_runs_a_plugin(machine: ThrowawayMachine) -> None:
-    machine.run("sh", "-c", f"cp {SHARE}/templates/nagios/*.cfg /etc/nagios4/conf.d/")
+    read = machine.run("cat", f"/usr/share/doc/{NAME}/README.Debian")
+    copied = re.search(r"copy (templates/nagios/\S+) to (/etc/nagios4/conf.d)\b", read)
+    assert copied is not None
+    machine.run("sh", "-c", f"cp {SHARE}/{copied[1]} {copied[2]}")
+    assert "kodeks1" not in machine.run("sh", "-c", f"grep -rh host_name {copied[2]} || true"), "an example's host is alive"
     machine.run("sh", "-c", "echo allow_empty_hostgroup_assignment=1 >>/etc/nagios4/nagios.cfg")
     write(machine, "/etc/nagios4/conf.d/packaged.cfg", NAGIOS_OBJECTS)
     verified = machine.run("nagios4", "-v", "/etc/nagios4/nagios.cfg")
@@ -173,8 +181,8 @@ def test_nrpe_answers_with_the_installed_commands(machine: ThrowawayMachine) -> 
 
 def test_the_zabbix_agent_runs_the_user_parameters(machine: ThrowawayMachine) -> None:
     agent = ["setpriv", "--reuid=zabbix", "--regid=zabbix", "--clear-groups", "zabbix_agentd", "-c", "/etc/zabbix/zabbix_agentd.conf"]
-    installed = machine.run("cat", "/etc/zabbix/zabbix_agentd.conf.d/kodeks.conf")
-    assert installed == machine.run("cat", "/etc/zabbix/zabbix_agent2.d/kodeks.conf")
+    installed, of_agent_2 = (machine.run("cat", f"{folder}/{PARAMETERS}") for folder in AGENT_FOLDERS)
+    assert installed == of_agent_2
     keys = re.findall(r"^UserParameter=([\w.]+)\[\*\],", installed, re.M)
     assert len(keys) >= 3
     for key in keys:
@@ -191,11 +199,11 @@ def test_the_zabbix_agent_runs_the_user_parameters(machine: ThrowawayMachine) ->
 
 
 def test_remove_keeps_the_configuration_and_purge_leaves_nothing(machine: ThrowawayMachine) -> None:
-    by_hand = {"/etc/nagios4/conf.d", "/etc/nagios/nrpe_local.cfg"}
+    by_hand = {"/etc/nagios4/conf.d", "/etc/nagios/nrpe_local.cfg", f"{AGENT_FOLDERS[0]}/{PARAMETERS}.dpkg-old"}
     machine.run("dpkg", "--remove", NAME)
     kept = {path for path in machine.left_behind() if path.startswith("/etc/") and not path.startswith(tuple(by_hand))}
     # The folder is ours where zabbix-agent2 is not installed.
-    assert kept - {"/etc/zabbix/zabbix_agent2.d"} == {"/etc/nagios/nrpe.d/kodeks.cfg", "/etc/zabbix/zabbix_agent2.d/kodeks.conf", "/etc/zabbix/zabbix_agentd.conf.d/kodeks.conf"}
+    assert kept - {"/etc/zabbix/zabbix_agent2.d"} == {"/etc/nagios/nrpe.d/kodeks.cfg", *(f"{folder}/{PARAMETERS}" for folder in AGENT_FOLDERS)}
     machine.run("dpkg", "--purge", NAME)
     left = {path for path in machine.left_behind() if not path.startswith(tuple(by_hand))}
     assert {path for path in left if "kodeks" in path} == set()
