@@ -22,7 +22,7 @@ var PHRASES = {
     en: {
         digest: 'DIGEST', over: 'No longer: ', problem: 'Problem: ', host: 'Host: ', severity: 'Severity: ', since: 'Since: ',
         resolved: 'Resolved: ', duration: 'Duration: ', runbook: 'What to do', cut: ' [cut]', more: ' and {n} more',
-        severities: {}, units: {}
+        severities: {}, units: {}, words: []
     },
     ru: {
         digest: 'СВОДКА', over: 'Больше не так: ', problem: 'Проблема: ', host: 'Узел: ', severity: 'Важность: ', since: 'Начало: ',
@@ -31,7 +31,25 @@ var PHRASES = {
             'Not classified': 'не классифицировано', Information: 'информация', Warning: 'предупреждение', Average: 'средняя',
             High: 'высокая', Disaster: 'чрезвычайная'
         },
-        units: {y: ' г', M: ' мес', d: ' д', h: ' ч', m: ' мин', s: ' с'}
+        units: {y: ' г', M: ' мес', d: ' д', h: ' ч', m: ' мин', s: ' с'},
+        // The words that this project's Zabbix template puts around a check's own sentence, which stays as it is.
+        words: [
+            [/^Kodeks: no data from the Zabbix agent for (\S+): nobody watches the license key/,
+                '«Кодекс»: от агента Zabbix нет данных $1, за ключом лицензии никто не следит'],
+            [/^USB forwarder: /, 'Программа проброса: '],
+            [/^SenseLock key: /, 'Ключ SenseLock: '],
+            [/^License manager: /, 'Менеджер лицензий: '],
+            [/^Kodeks server: /, 'Сервер «Кодекс»: '],
+            [/^(Ключ SenseLock: .*); forwarder: /, '$1; программа проброса: '],
+            [/^(Менеджер лицензий: )answers at /, '$1отвечает: '],
+            [/^(Менеджер лицензий: )does not answer at /, '$1не отвечает: '],
+            [/^(Сервер «Кодекс»: )the sysinfo report is (\S+) hours old; /, '$1отчёту sysinfo $2 ч; '],
+            [/^([^:]+: (?:отчёту sysinfo \S+ ч; )?)not watched/, '$1не отслеживается'],
+            [/: no answer of the check, but: nothing/, ': ответа проверки нет'],
+            [/: no answer of the check, but: /, ': вместо ответа проверки: '],
+            [/: the agent did not run the check: it does not know this key, or the check took longer than the Timeout of the agent/,
+                ': агент не выполнил проверку: он не знает этого ключа данных, или проверка длилась дольше Timeout агента']
+        ]
     }
 };
 
@@ -48,6 +66,13 @@ function filled(text) {
 
 function oneLine(text) {
     return cut(filled(text).replace(/\s+/g, ' '), LONGEST_LINE, '');
+}
+
+// A sentence of a trigger with the tag `alert`, the template's words in the chat's language.
+function inWords(text, tags) {
+    return tagValue(tags, 'alert') === '' ? text : settings.phrases.words.reduce(function (sentence, words) {
+        return sentence.replace(words[0], words[1]);
+    }, filled(text));
 }
 
 // Lines that consist of a label and an unfilled macro say nothing and are left out.
@@ -176,7 +201,7 @@ function readSettings(given) {
 function readEvent(given) {
     var event = {
         source: filled(given.EventSource), id: filled(given.EventId), recoveryId: filled(given.RecoveryId),
-        subject: oneLine(given.Subject), message: body(given.Message), name: oneLine(given.EventName),
+        subject: oneLine(given.Subject),
         host: oneLine(given.Host), severity: filled(given.Severity), severityName: oneLine(given.SeverityName),
         since: moment(given.EventDate, given.EventTime), resolved: moment(given.RecoveryDate, given.RecoveryTime),
         duration: filled(given.Duration), runbook: filled(given.RunbookUrl), tags: []
@@ -187,6 +212,8 @@ function readEvent(given) {
     catch (error) {
         warn('the event\'s tags cannot be read: ' + oneLine(given.EventTags));
     }
+    event.message = body(inWords(given.Message, event.tags));
+    event.name = oneLine(inWords(given.EventName, event.tags));
     event.kind = filled(given.EventUpdate) === '1' ? 'UPDATE' : filled(given.EventValue) === '0' ? 'RESOLVED' : 'FIRING';
     event.alert = oneLine(tagValue(event.tags, 'alert')) || oneLine(given.TriggerName) || event.name;
     event.first = firstMessage(event.tags);

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given as for_any
 from hypothesis import settings
 from hypothesis import strategies as st
+from lab import zabbix_template
 from lab.bot_api import LONGEST_TEXT, TOKEN, Answer, BotApi, Message, hang_up, page, refuse, slow, too_many_requests, utf16_length
 from lab.media_type import TELEGRAM_SCRIPT, TELEGRAM_YAML, MediaType
 from lab.zabbix_lab import LatestValue, ZabbixLab, run_javascript
@@ -439,6 +441,72 @@ def test_a_long_text_is_cut_where_nothing_breaks(text: str, kept: str, escaped: 
     expected = f"FIRING KodeksXmlSensLockStatus\n{kept}\n{FACTS}\nWhat to do"
     assert [message.text for message in bot.messages] == [expected]
     assert [request.code for request in bot.requests] == [200]
+
+
+# --- the template's own words ---------------------------------------------------------------------------------------
+
+OWN_WORDS = {
+    "Kodeks: no data from the Zabbix agent for {$KODEKS.AGENT.NODATA}: nobody watches the license key":
+        "«Кодекс»: от агента Zabbix нет данных {$KODEKS.AGENT.NODATA}, за ключом лицензии никто не следит",
+    "USB forwarder: {?last(//kodeks.forwarder.text)}": "Программа проброса: {?last(//kodeks.forwarder.text)}",
+    "SenseLock key: {?last(//kodeks.key.text)}": "Ключ SenseLock: {?last(//kodeks.key.text)}",
+    "SenseLock key: {?last(//kodeks.key.text)}; forwarder: {?last(//kodeks.forwarder.text)}":
+        "Ключ SenseLock: {?last(//kodeks.key.text)}; программа проброса: {?last(//kodeks.forwarder.text)}",
+    "License manager: {?last(//kodeks.licman.text)}": "Менеджер лицензий: {?last(//kodeks.licman.text)}",
+    "Kodeks server: {?last(//kodeks.server.text)}": "Сервер «Кодекс»: {?last(//kodeks.server.text)}",
+    "Kodeks server: the sysinfo report is {?last(//kodeks.server.age)} hours old; {?last(//kodeks.server.text)}":
+        "Сервер «Кодекс»: отчёту sysinfo {?last(//kodeks.server.age)} ч; {?last(//kodeks.server.text)}",
+}  # fmt: skip
+"""Every event name of the template, in English and in Russian."""
+EXPORT = yaml.safe_load(zabbix_template.PASSIVE.read_text(encoding="utf-8"))["zabbix_export"]
+(NOT_RUN,) = {
+    step["error_handler_params"].removeprefix("(agent) ")
+    for item in EXPORT["templates"][0]["items"]
+    for step in item["preprocessing"]
+    if step["type"] == "CHECK_NOT_SUPPORTED"
+}
+OWN_TEXTS = {
+    "not watched": "не отслеживается",
+    "no answer of the check, but: nothing": "ответа проверки нет",
+    "no answer of the check, but: Segmentation fault": "вместо ответа проверки: Segmentation fault",
+    NOT_RUN: "агент не выполнил проверку: он не знает этого ключа данных, или проверка длилась дольше Timeout агента "
+    "(Zabbix 7.0: Administration > General > Timeouts)",
+    # A check's own sentence stays, also where it has such words in it.
+    "USB forwarder: answers at noon; forwarder: not watched": "USB forwarder: answers at noon; forwarder: not watched",
+}
+"""What the template's scripts say in the place of a check."""
+MANAGER_TEXTS = {
+    "License manager: answers at 192.0.2.11:8888": "Менеджер лицензий: отвечает: 192.0.2.11:8888",
+    "License manager: does not answer at 192.0.2.11:8888": "Менеджер лицензий: не отвечает: 192.0.2.11:8888",
+}
+
+
+def sentences() -> dict[str, str]:
+    """Whole sentences, in English and in Russian: each event name with a macro filled in, each text of the scripts in one."""
+    found = dict(MANAGER_TEXTS)
+    for english, russian in OWN_WORDS.items():
+        found[re.sub(r"\{[^}]*\}", "50", english)] = re.sub(r"\{[^}]*\}", "50", russian)
+    for english, russian in OWN_TEXTS.items():
+        found[f"USB forwarder: {english}"] = f"Программа проброса: {russian}"
+    return found
+
+
+def test_every_event_name_of_the_template_has_russian_words() -> None:
+    assert {trigger["event_name"] for trigger in EXPORT["triggers"]} == set(OWN_WORDS)
+
+
+@pytest.mark.parametrize("version", ["6.0", "7.0"])
+@pytest.mark.parametrize("english", sentences())
+def test_the_templates_own_words(english: str, version: str) -> None:
+    """In Russian by parameter, and word for word in English; an event without the tag `alert` is another team's."""
+    russian = sentences()[english]
+    for language, event_tags, wanted in (("ru", tags(), russian), ("en", tags(), english), ("ru", "[]", english)):
+        with BotApi() as bot:
+            bot.add_chat(CHAT)
+            changed = {"BotToken": TOKEN, "BotUrl": bot.url, "Message": english, "EventName": english, "Language": language, "EventTags": event_tags}
+            run_javascript(version, MEDIA_TYPE.script, json.dumps({**MEDIA_TYPE.parameters, **PROBLEM, **changed}))
+            (message_,) = bot.messages
+        assert message_.text.splitlines()[1] == wanted
 
 
 @settings(max_examples=60, deadline=None)
