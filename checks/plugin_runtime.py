@@ -90,33 +90,110 @@ def _printable(text: str) -> str:
 def keep_secret(text: str) -> None:
     """Register a password (or a text made from one) that must not appear in any output of this process.
 
-    It is recognised in the spellings in which servers, proxies and pages repeat what they were sent. One or two
+    It is recognised as it is, and in whatever way servers, proxies and pages escape what they were sent. One or two
     characters cannot be hidden without wrecking the sentence, and are no password anybody could recognise there.
     """
     _secrets.extend(spelling for spelling in _spellings(text) - set(_secrets) if len(spelling) > 2)
     _secrets.sort(key=len, reverse=True)
+    if text.strip():
+        _compared.setdefault(text.strip())
 
 
 def _spellings(text: str) -> set[str]:
+    """A secret without escapes: as it is, in lower case as names of hosts are, with a wrong encoding, as clean() leaves it."""
     found = {text, text.rstrip("="), text.translate({43: "-", 47: "_"})}  # base64 without padding, and the one of URLs
     for codec in ("utf-8", "cp1251"):
         try:
             data = text.encode(codec, "surrogateescape")
         except UnicodeError:
             continue
-        found.add(data.decode("latin-1"))  # a header, or a page whose encoding was guessed wrong
-        # What stays as it is: nothing, what RFC 3986 never needs to escape, what it allows in a query, all but the sign.
-        for kept in (b"", b"-._~", b"-._~:@/?!$&'()*,;=", bytes(range(0x21, 0x25)) + bytes(range(0x26, 0x7F))):
-            for form in ("%{:02X}", "%{:02x}"):
-                percent = "".join(chr(byte) if byte in kept or bytes([byte]).isalnum() else form.format(byte) for byte in data)
-                found |= {percent, percent.replace("%20", "+")}
-    found |= {spelling.lower() for spelling in found}  # names of hosts are compared in lower case
+        found |= {data.decode("latin-1"), data.decode("cp1251", "replace")}  # headers, pages wrongly decoded
+    found |= {spelling.lower() for spelling in found}
     return found | {_printable(spelling) for spelling in found}
+
+
+# Which characters are escaped differs: encodeURIComponent keeps !'()*, Python's quote keeps /, forms write + for a blank.
+# So a text is compared with the secrets after its escapes are undone, in bytes, and each byte remembers where it came from.
+_ENCODINGS = ("utf-8", "cp1251", "latin-1")
+_compared: dict[str, set[bytes] | None] = {}  # a secret without blanks around it, and its bytes once they were needed
+_ESCAPES = ("%", "\\", "&", "+")
+_ESCAPE = (  # a percent sign may be escaped again, and an ampersand
+    r"(?:%(?:25)*|\\)u(?P<high>d[89ab][0-9a-f]{2})(?:%(?:25)*|\\)u(?P<low>d[c-f][0-9a-f]{2})|"
+    r"(?:%(?:25)*|\\)u(?P<number>[0-9a-f]{4})|(?:%(?:25)*|\\x)(?P<byte>[0-9a-f]{2})|"
+    r"&(?:amp;)*(?:\#x0{0,9}(?P<reference>[0-9a-f]{1,6})|\#0{0,9}(?P<decimal>[0-9]{1,7})|(?P<name>amp|lt|gt|quot|apos));"
+)
+_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+# What clean(), forms and the base64 of URLs write for one another counts as the same; a backslash only escapes.
+_ALIKE = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ+-_|\t\n\v\f\r", b"abcdefghijklmnopqrstuvwxyz  //     ")
+
+
+def _unescaped(text: str, codec: str, by_script: bool = False) -> tuple[bytes, list[tuple[int, int]]]:
+    """A text without its escapes, as bytes that can be compared, and for each byte where in the text it stands.
+
+    `by_script`: %E9 is a character and not a byte, as JavaScript's escape() writes it.
+    """
+    found: list[bytes] = []
+    places: list[tuple[int, int]] = []
+
+    def take(piece: str, start: int, end: int, byte: str = "") -> None:
+        try:
+            data = bytes.fromhex(byte) or piece.encode(codec, "surrogateescape")
+        except UnicodeError:
+            data = b"\0"
+        data = data.translate(_ALIKE, b"\\")
+        found.append(data)
+        places.extend([(start, end)] * len(data))
+
+    behind = 0
+    for escape in (*re.finditer(_ESCAPE, text, re.IGNORECASE), None):
+        start, end = escape.span() if escape else (len(text), len(text))
+        for place in range(behind, start):
+            take(text[place], place, place + 1)
+        behind = end
+        if not escape:
+            break
+        kind, told = str(escape.lastgroup), escape[str(escape.lastgroup)]
+        if kind == "byte":
+            take(chr(int(told, 16)), start, end, "" if by_script else told)
+        elif kind == "low":
+            take(bytes.fromhex(escape["high"] + told).decode("utf-16-be", "replace"), start, end)
+        elif kind == "name":
+            take(_NAMED[told.lower()], start, end)
+        else:
+            number = int(told, 10 if kind == "decimal" else 16)
+            take(chr(number) if number < 0x110000 else "\0", start, end)
+    return b"".join(found), places
+
+
+def _escaped_secrets(text: str) -> list[tuple[int, int]]:
+    """Where in a text secrets stand that are escaped, in whole or in part."""
+    hidden: list[tuple[int, int]] = []
+    wanted_bytes: set[bytes] = set()
+    for secret, spelt in _compared.items():
+        if spelt is None:  # a zero stands for what the encoding lacks
+            spelt = {data for data, _ in (_unescaped(secret, codec) for codec in _ENCODINGS) if data and b"\0" not in data}
+            _compared[secret] = spelt
+        wanted_bytes |= spelt
+    for data, places in (*(_unescaped(text, codec) for codec in _ENCODINGS), _unescaped(text, "utf-8", True)):
+        for wanted in wanted_bytes:
+            at = data.find(wanted)
+            while at >= 0:
+                start, end = places[at][0], places[at + len(wanted) - 1][1]
+                if end - start > 2:
+                    hidden.append((start, end))
+                at = data.find(wanted, at + len(wanted))
+    return sorted(hidden)
 
 
 def _without_secrets(text: str) -> str:
     for secret in _secrets:
         text = text.replace(secret, "***")
+    if _compared and any(mark in text for mark in _ESCAPES):
+        shown, behind = "", 0
+        for start, end in _escaped_secrets(text):
+            shown += (text[behind:start] + "***") if start >= behind else ""
+            behind = max(behind, end)
+        text = shown + text[behind:]
     return text
 
 

@@ -24,7 +24,7 @@ from lab.faults import Certificate, Fault, Port, PortState
 from lab.kodeks_server import USER, KodeksServer, Refusal
 from lab.run_check import Outcome, command, run_check
 
-PASSWORD = "s3cret-Пароль: +1"  # nothing of it is a part of a cookie, which is hidden too
+PASSWORD = "s3cret-(Пароль)/*: +1"  # nothing of it is a part of a cookie, which is hidden too
 CODE = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 SESSION = "c0ffee-session-0123456789/+="
 SPELLINGS = {
@@ -32,6 +32,8 @@ SPELLINGS = {
     "the password of a form": quote(PASSWORD, safe=""),
     "the password of a query": quote_plus(PASSWORD, safe=":"),
     "the password in lower-case percents": re.sub("%..", lambda code: code[0].lower(), quote(PASSWORD)),
+    "the password as JavaScript escapes it": quote(PASSWORD, safe="!'()*"),
+    "the password as Python quotes it": quote(PASSWORD),
     "the password as a host's name": PASSWORD.lower(),
     "the password in another encoding": PASSWORD.encode().decode("latin-1"),
     "the password in windows-1251": quote(PASSWORD.encode("cp1251")),

@@ -90,9 +90,56 @@ def test_details_give_way_by_whole_lines() -> None:
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_secrets", [])
+    monkeypatch.setattr(runtime, "_compared", {})
     runtime.keep_secret("hun|ter  22")
     verdict = runtime.Verdict(3, "refused 'hun/ter 22' and hun|ter  22", (), ("cookie hun/ter 22",))
     assert verdict.render("X") == b"X UNKNOWN - refused '***' and ***\ncookie ***\n"
+
+
+ESCAPED = [
+    # how it was escaped, the secret, what a server repeats
+    ("JavaScript's encodeURIComponent", "Pa!ss/w&rd (1)*x", "Pa!ss%2Fw%26rd%20(1)*x"),
+    ("Python's quote", "Pa!ss/w&rd (1)*x", "Pa%21ss/w%26rd%20%281%29%2Ax"),
+    ("a form of a browser", "Pa!ss/w&rd (1)*x", "Pa%21ss%2Fw%26rd+%281%29*x"),
+    ("JavaScript's encodeURI", "Pa!ss/w&rd (1)*x", "Pa!ss/w&rd%20(1)*x"),
+    ("JavaScript's escape", "Пa!ss+é/1 (x)*@", "%u041Fa%21ss+%E9/1%20%28x%29*@"),
+    ("small hexadecimal digits", "Pa!ss/w&rd", "Pa%21ss%2fw%26rd"),
+    ("every byte", "geheim99", "%67%65%68%65%69%6d%39%39"),
+    ("twice", "Pa!ss/w rd", "Pa!ss%252Fw%2520rd"),
+    ("windows-1251", "S3cr/et+Пароль", "S3cr/et%2B%CF%E0%F0%EE%EB%FC"),
+    ("UTF-8", "S3cr/et+Пароль!", "S3cr/et%2B%D0%9F%D0%B0%D1%80%D0%BE%D0%BB%D1%8C!"),
+    ("UTF-8 taken for windows-1251", "S3cr+Пароль", "S3cr%2BРџР°СЂРѕР»СЊ"),
+    ("windows-1251 that nothing escapes", "секрет", "секрет".encode().decode("cp1251")),
+    ("JSON", 'a"b\\c/d', 'a\\"b\\\\c\\/d'),
+    ("JSON in ASCII", "Пароль😀", "\\u041f\\u0430\\u0440\\u043e\\u043b\\u044c\\ud83d\\ude00"),
+    ("HTML", "a<b>&'\"c", "a&lt;b&gt;&amp;&#39;&quot;c"),
+    ("HTML twice", "a<b>&c", "a&amp;lt;b&amp;gt;&amp;amp;c"),
+    ("HTML in hexadecimal", "a<b>я", "a&#x3C;b&#x3e;&#x044F;"),
+    ("a secret with percents", "100%41b", "100%2541b"),
+    ("a secret with plus", "a+b c+d", "a%2Bb+c%2Bd"),
+    ("a secret that is escaped itself", "a%2Bb%3D%3Dxyz1234", "a+b==xyz1234"),
+]
+
+
+@pytest.mark.parametrize(("secret", "repeated"), [row[1:] for row in ESCAPED], ids=[row[0] for row in ESCAPED])
+def test_a_secret_is_known_however_it_is_escaped(secret: str, repeated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_secrets", [])
+    monkeypatch.setattr(runtime, "_compared", {})
+    text = f"[login%20{repeated}&x=%41] +"
+    assert runtime.clean(text) == text
+    runtime.keep_secret(secret)
+    assert runtime.clean(text) == "[login%20***&x=%41] +"
+    assert runtime.Verdict(3, text, (), (text,)).render("X") == b"X UNKNOWN - [login%20***&x=%41] +\n[login%20***&x=%41] +\n"
+
+
+@pytest.mark.parametrize("text", ["[Ошибка] %2F &amp; + \\", "%CE%F8%E8%E1%EA%E0", "a%2", "%", "&#99999999;", "&#1114112;", "%u", "\\ud83d"])
+def test_what_is_no_secret_stays(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret with characters that an encoding lacks is not found in every text with such characters."""
+    monkeypatch.setattr(runtime, "_secrets", [])
+    monkeypatch.setattr(runtime, "_compared", {})
+    for secret in ("Пароль", "😀😀😀", "\\\\\\", "+", "  ", "ab"):
+        runtime.keep_secret(secret)
+    assert runtime.clean(text) == text
 
 
 @pytest.mark.parametrize(
