@@ -104,6 +104,8 @@ NO_KEY = f"no key for this registration file (not plugged in, a wrong key, or no
               ("Ошибка 41110", "an error that is not documented; look at the license page of the server"))),
         pytest.param("SenseLock ключ - [Device &quot;SenseLock&quot; not found]", CRITICAL,
                      f'server reports: Device "SenseLock" not found: the server does not see its key; {CHECK_KEY}', id="escaped twice"),
+        pytest.param(f"SenseLock ключ - [&#{'1' * 4400};]", CRITICAL,
+                     "server reports: \ufffd: an error that is not documented; look at the license page of the server", id="a reference of 4400 digits"),
         pytest.param("x" * 1_000_000, UNKNOWN, f"the binding is not recognised: '{'x' * 197}...'", id="a megabyte"),
         pytest.param("- [" * 300_000, UNKNOWN, None, id="a megabyte of separators"),
     ],
@@ -204,6 +206,11 @@ GOOD_TEXT = "SenseLock ключ - [работает]"
         pytest.param(f"<?php {GOOD_LINE} ?><br>", [], id="in an instruction"),
         pytest.param("<BR>Привязка: SenseLock ключ - &lt;[работает]<br>", [(UNKNOWN, "SenseLock ключ - <[работает]")], id="an entity is text"),
         pytest.param("<BR>Привязка: SenseLock ключ - &amp;#91;работает]<br>", [(UNKNOWN, "SenseLock ключ - &#91;работает]")], id="decoded once"),
+        *(pytest.param(f"<BR>&#{zeros};ривязка: SenseLock ключ - [работает]<br>", [(OK, GOOD_TEXT)], id=f"a reference of {len(zeros)} characters")
+          for zeros in ("1055", "0000000001055", "x0000000041f", "X000000000041F", "0" * 5000 + "1055")),
+        *(pytest.param(f"<BR>Привязка: &#{digits}<br>", [(UNKNOWN, shown)], id=f"a reference of {len(digits)} digits")
+          for digits, shown in (("1" * 4400, "\ufffd"), ("1" * 1_900_000 + ";", "\ufffd"), ("x" + "f" * 1_900_000, "\ufffd"), ("1114112;", "\ufffd"),
+                                ("0" * 4400 + ";x", "\ufffdx"), ("999999999;", "\ufffd"))),
         pytest.param("<BR>5 < 6 Банк - [работает]<br>", [], id="no binding"),
         pytest.param("", [], id="empty"),
         pytest.param("<" * 300_000, [], id="many brackets"),
