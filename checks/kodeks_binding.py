@@ -332,9 +332,16 @@ def _short_reference(found: re.Match[str]) -> str:
 
 def parse_license_page(html: str, place: str = "") -> list[Statement]:
     """What every binding line of the license page says, none for a page without one. Text of the page, not bytes."""
-    statements = []
+    statements: list[Statement] = []
+    heading: Line | None = None  # a line that is nothing but "Привязка:", as in the cell before its text
     for raw in page_lines(html):
         line = plain(raw.text)
+        if heading and line and "ривязка" not in line.lower() and BINDING.fullmatch(line):
+            if heading.text.endswith(":"):
+                statements.pop()  # it is not empty
+            line = f"Привязка: {line}"
+            raw = raw._replace(shown=raw.shown and heading.shown)
+        heading = raw._replace(text=line) if line in ("Привязка:", "Привязка") else heading if not line else None
         found = re.search("ривязка:", line, re.IGNORECASE)
         if not found:
             continue

@@ -341,7 +341,8 @@ def noise(random: Random) -> str:
 def binding_line(binding: str, random: Random) -> str:
     """A binding as a page shows it."""
     shown = escape(binding) if chance(random, 0.5) else binding
-    return random.choice(("<BR> Привязка: {}<BR>\n", "<p>Привязка: {}</p>", "<td>привязка: {}</td>", "<div>\n Привязка:\n {}\n</div>")).format(shown)
+    return random.choice(("<BR> Привязка: {}<BR>\n", "<p>Привязка: {}</p>", "<td>привязка: {}</td>", "<div>\n Привязка:\n {}\n</div>",
+                          "<tr><td>Привязка:</td>\n<td>{}</td></tr>", "<dl><dt><b>Привязка:</b><dd>{}</dl>")).format(shown)  # fmt: skip
 
 
 class Document(NamedTuple):

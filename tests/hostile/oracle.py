@@ -150,7 +150,7 @@ def decodings(data: bytes) -> Iterator[str]:
 def page_may_be_good(text: str) -> bool:
     """Whether a page shows, anywhere at all, a binding that works."""
     shown = collapsed(html.unescape(re.sub(r"<[^<>]*>", "", text)))
-    return bool(re.search(r"ривязка: ?(?:senselock ключ|локальная|домен к .+?) - \[работает\]", shown, re.IGNORECASE))
+    return bool(re.search(r"ривязка:? ?(?:senselock ключ|локальная|домен к .+?) - \[ ?работает ?\]", shown, re.IGNORECASE))
 
 
 def may_say_works(text: str) -> bool:
@@ -249,7 +249,7 @@ NOT_THE_KEY = re.compile(
     r"том(?:а|ы|ов)?\b|баз[аыу]?\b|previous|old\b|histor|expected|default|предыд|истори|ожида|servic|служб|driver|драйвер|process\b|process?es|"
     r"процесс|daemon|демон(?:ы|ов)?\b|install(?:ed|s)\b)"
 )
-SENTENCE = re.compile(r"(?:[Пп]ривязка: ?)?(?:senselock ключ|локальная|домен к [^\s]+) - \[работает\]", re.IGNORECASE)
+SENTENCE = re.compile(r"(?:[Пп]ривязка: ?)?(?:senselock ключ|локальная|домен к [^\s]+) - \[ ?работает ?\]", re.IGNORECASE)
 REFUTED = re.compile(r"не найден|не работа|отсутств|not found|not available|exceeded|ошибка защиты [0-9]|\bдемо\b|\bdemo\b")
 NUMBERS_OF_ERRORS = ("4107", "4111", "4112", "4113", "4116", "4117", "4118")
 

@@ -179,7 +179,23 @@ GOOD_TEXT = "SenseLock ключ - [работает]"
         pytest.param(f"<BR>{GOOD_LINE}<b", [(UNKNOWN, "Привязка: SenseLock ключ - [работает]")], id="cut off in the next tag"),
         pytest.param(f"<BR>{GOOD_LINE}</b>", [(UNKNOWN, "Привязка: SenseLock ключ - [работает]")], id="an inline tag ends no line"),
         pytest.param("<BR>Привязка: SenseLock ключ - [работает<br>]", [(UNKNOWN, "SenseLock ключ - [работает")], id="broken inside"),
-        pytest.param("<BR>Привязка:<br>SenseLock ключ - [работает]<br>", [(UNKNOWN, "")], id="on the next line"),
+        *(pytest.param(heading + GOOD_TEXT + end, [(OK, GOOD_TEXT)], id=f"behind {heading}")
+          for heading, end in (
+              ("<BR>Привязка:<br>", "<br>"), ("<tr><td>Привязка:</td>\r\n<td>", "</td></tr>"), ("<TR><TD>Привязка<TD>", "<TR>"), ("<dl><dt>Привязка:<dd>", "</dl>"),
+              ("<td><b>Привязка:</b></td><td></td><td>&nbsp;</td><td>", "</td>"), ("<th>Привязка&#58;</th><td>", "</td>"))),
+        pytest.param(f"<td>Привязка:</td><td>{reports.NOT_FOUND}</td>", [(CRITICAL, 'Device "SenseLock" not found')], id="behind a heading, failing"),
+        pytest.param(f"<td>Привязка</td><td>{reports.NOT_CONNECTED}</td>", [(CRITICAL, "Ошибка защиты 4111 Not connected")], id="behind a heading, older form"),
+        pytest.param(f"<td>Привязка:</td><td>{GOOD_TEXT}", [(UNKNOWN, f"Привязка: {GOOD_TEXT}")], id="behind a heading, cut off"),
+        *(pytest.param(f"<td>Привязка:</td><td>{text}</td><td>{GOOD_TEXT}</td>", [(UNKNOWN, "")], id=f"behind a heading, {text}")
+          for text in ("Пользователей: 20", "Ошибка защиты 4103", "x", "работает", "SenseLock ключ")),
+        pytest.param(f"<td>Привязка</td><td>Пользователей: 20</td><td>{GOOD_TEXT}</td>", [], id="behind a heading, something else"),
+        pytest.param(f"<h3>Привязка</h3><BR>{GOOD_LINE}<br>", [(OK, GOOD_TEXT)], id="a heading before the line"),
+        pytest.param(f"<h3>Привязка:</h3><BR>{GOOD_LINE}<br>", [(UNKNOWN, ""), (OK, GOOD_TEXT)], id="an empty one before the line"),
+        *(pytest.param(page, [(UNKNOWN, f"Привязка: {GOOD_TEXT}")], id=f"hidden: {page}")
+          for page in (f"<p hidden>Привязка:</p><p>{GOOD_TEXT}</p>", f"<p>Привязка</p><p hidden>{GOOD_TEXT}</p>", f"<td>Привязка:</td><td><s>{GOOD_TEXT}</s></td>")),
+        pytest.param(f"<p>Привязка:<p hidden>{GOOD_TEXT}</p><p>{reports.NOT_FOUND}<p>", [(UNKNOWN, f"Привязка: {GOOD_TEXT}")], id="a hidden one comes first"),
+        *(pytest.param(f"<td>{heading}</td><td>{GOOD_TEXT}</td>", [], id=f"no heading: {heading}") for heading in ("ПРИВЯЗКА", "Новая Привязка", "Привязка -", "привязка")),
+        pytest.param(f"<td>привязка:</td><td>{GOOD_TEXT}</td>", [(UNKNOWN, "")], id="a small letter before a cell"),
         *(pytest.param(f"{before}{GOOD_LINE}{after}<br>", [(UNKNOWN, f"{GOOD_LINE}".replace("  ", " "))], id=f"not shown: {before}")
           for before, after in (
               ("<div style='display:none'>", "</div>"), ('<P STYLE="color:red; Display : None">', "</P>"), ("<div hidden>", "</div>"),
