@@ -177,8 +177,16 @@ _LOOK_ALIKE = str.maketrans("apetoc", "аретос")
 _OTHER_WORKS = set_of("works working ok ок active enabled valid yes true да активен исправен работоспособен")
 
 
+# What may stand in parentheses behind a good word: the address that failing texts bear, a number; but nothing of these.
+_TAKEN_BACK = r"\bне\b|\bнет\b|\bбез\b|ошиб|сбо[йя]|отказ|недоступ|отсутств|отключ|просроч|ист[её]к|превыш|\bдемо|" \
+              r"\bno[tn]?\b|error|fail|exceed|expired|\blost|missing|denied|unavail|invalid|limit|\bdemo|trial"  # fmt: skip
+
+
 def means_works(state: str) -> bool:
     """Whether a state may mean that the key works, though it is not written as it is known."""
+    behind = re.search(r"(?:\s*\([^()]*\))+$", state)
+    if behind and not re.search(_TAKEN_BACK, behind[0].casefold()):
+        state = state[: behind.start()]
     word = re.sub(r"[\W_]", "", state).casefold()
     return word in _OTHER_WORKS or word.translate(_LOOK_ALIKE) == WORKS
 
@@ -201,7 +209,7 @@ def judge_binding(text: str, place: str = "") -> Statement:
         return failing(state, place)
     if state[-1] != "]" or not inside.strip():
         return unrecognised("the state of the binding is missing or cut off", text, place)
-    if means_works(inside):
+    if means_works(inside) and not advice_for(inside, inside):
         return unrecognised("the state of the binding is not written as it is known", text, place)
     return failing(state if "[" in inside or "]" in inside else inside, place, inside)
 
@@ -346,7 +354,8 @@ def parse_license_page(html: str, place: str = "") -> list[Statement]:
         if not found:
             continue
         before, text = line[: found.start()], line[found.end() :]
-        statement = judge_binding(text, place)
+        # The page doubles its blanks anyway: those inside the brackets say nothing.
+        statement = judge_binding(re.sub(r"(?<=- \[) | (?=\]$)", "", text), place)
         if before not in ("П", "п") or not raw.shown or (statement.state == OK and found[0] != "ривязка:"):
             statements.append(unrecognised("a binding stands where none is known to stand", line, place))
         elif not raw.ended:

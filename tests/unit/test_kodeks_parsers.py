@@ -87,6 +87,12 @@ NO_KEY = f"no key for this registration file (not plugged in, a wrong key, or no
                      "the state of the binding is not written as it is known: 'SenseLock ключ - [Работает]'", id="capital"),
         pytest.param("SenseLock ключ - [ работает ]", UNKNOWN,
                      "the state of the binding is not written as it is known: 'SenseLock ключ - [ работает ]'", id="blanks in the brackets"),
+        *(pytest.param(f"SenseLock ключ - [{state}]", UNKNOWN, f"the state of the binding is not written as it is known: 'SenseLock ключ - [{state}]'", id=f"[{state}]")
+          for state in ("работает (менеджер лицензий настроен на 10.0.0.5:8888)", "работает (license manager configured at 10.0.0.5:8888)", "работает (1)", "работает(1)",
+                        "работает (1) (license manager configured at 10.0.0.5:8888)", "работает (сетевой ключ)", "OK (1)")),
+        *(pytest.param(f"SenseLock ключ - [{state}]", CRITICAL, None, id=f"[{state}]")
+          for state in ("работает (ошибка защиты 4111)", "работает (ключ не найден)", "работает (4111) нет", "работает (key is not available)", "работает (нет)",
+                        "работает (демо-режим)", "не работает (1)", "работает (user limit exceeded)", "(1)", "работает (1")),
         pytest.param("SenseLock ключ - [[работает]]", UNKNOWN,
                      "the state of the binding is not written as it is known: 'SenseLock ключ - [[работает]]'", id="double brackets"),
         pytest.param("SenseLock ключ - [работает\u200b]", UNKNOWN,
@@ -227,6 +233,11 @@ GOOD_TEXT = "SenseLock ключ - [работает]"
         *(pytest.param(f"<BR>Привязка: &#{digits}<br>", [(UNKNOWN, shown)], id=f"a reference of {len(digits)} digits")
           for digits, shown in (("1" * 4400, "\ufffd"), ("1" * 1_900_000 + ";", "\ufffd"), ("x" + "f" * 1_900_000, "\ufffd"), ("1114112;", "\ufffd"),
                                 ("0" * 4400 + ";x", "\ufffdx"), ("999999999;", "\ufffd"))),
+        *(pytest.param(f"<BR>Привязка: SenseLock ключ -  {state}<br>", [(OK, GOOD_TEXT)], id=f"blanks in the brackets: {state}")
+          for state in ("[ работает ]", "[работает ]", "[ \n работает]", "[&nbsp;<b>работает</b>&nbsp;]")),
+        pytest.param("<BR>Привязка: SenseLock ключ - [ не работает ]<br>", [(CRITICAL, "не работает")], id="blanks in the brackets, failing"),
+        pytest.param("<BR>Привязка: SenseLock ключ - [ ]<br>", [(UNKNOWN, "SenseLock ключ - []")], id="blanks and nothing else"),
+        pytest.param("<BR>Привязка: SenseLock ключ - [ работает<br>", [(UNKNOWN, "SenseLock ключ - [работает")], id="blanks, cut off"),
         pytest.param("<BR>5 < 6 Банк - [работает]<br>", [], id="no binding"),
         pytest.param("", [], id="empty"),
         pytest.param("<" * 300_000, [], id="many brackets"),
