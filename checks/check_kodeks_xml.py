@@ -46,7 +46,7 @@ from kodeks_binding import CRITICAL, OK, UNKNOWN, WORKS, Reading, Statement, Unr
 if TYPE_CHECKING:
     from typing import Callable, Iterator
 
-    from kodeks_http import Login, Server
+    from kodeks_http import Answer, Login, Server
     from kodeks_record import Pin
     from kodeks_report import Wanted
 
@@ -67,25 +67,45 @@ def read_live_report(server: Server, form: str, wanted: Wanted) -> Reading:
     refuse(answer, server.login)
     if answer.is_page():
         raise not_kodeks(answer, "no report")
-    disposition = answer.header("content-disposition")
-    name = re.search(r"""filename\s*=\s*["']?([^"';]+)""", disposition, re.IGNORECASE)
-    reading = read_report(answer.pieces(), name[1] if name else "", wanted)
+    reading = read_report(answer.pieces(), name_of(answer), wanted)
     if reading.age is None and not reading.wrong_date:
         reading = reading._replace(age=0.0, notes=(*reading.notes[:1], "age: made for this request"))
-    elif reading.statement.state == OK and (reading.age or 0) > 1:
+    elif reading.statement.state == OK and abs(reading.age or 0) > 1:
         reading = reading._replace(statement=old_answer(reading.statement, reading.age or 0))
     return reading._replace(notes=(f"source: {answer.url}", *reading.notes))
+
+
+def name_of(answer: Answer) -> str:
+    """The name under which a report came: of two that it has, the one that tells the older date; "" for none.
+
+    RFC 6266 knows two forms in Content-Disposition. Behind a redirect the address may tell the name.
+    """
+    from kodeks_report import made_at
+
+    told = r"""filename[*0-9]*\s*=\s*(?:[\w-]*'[\w-]*'(?=[^'"\s;]))?("[^"]*"|'[^']*'|[^";]*)"""
+    names = [name.strip("\"' ") for name in re.findall(told, answer.header("content-disposition"), re.IGNORECASE)]
+    dated = [(made, name) for name in (*names, answer.path) if (made := made_at(percent_decoded(name))) is not None]
+    return percent_decoded(min(dated)[1] if dated else next(iter(names), ""))
+
+
+def percent_decoded(text: str) -> str:
+    """A text without percent escapes, in UTF-8 where it is that."""
+    if "%" not in text:
+        return text
+    data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda code: bytes([int(code[1], 16)]), text.encode("utf-8", "surrogateescape"))
+    return data.decode("utf-8", "replace")
 
 
 MOST_ZONES_APART = 26  # hours between the clocks of two places on earth
 
 
 def old_answer(statement: Statement, age: float) -> Statement:
-    """What a report says that should have been made just now and is older by its name, which is the server's local time."""
-    if age <= MOST_ZONES_APART:
-        told = f"made {age:.1f} hours ago by its name: check clocks and time zones"
-        return statement._replace(sentence=f"{statement.sentence}, {told}")
-    sentence = f"the server sent a report of {age:.1f} hours ago instead of a new one: check its clock, and what answers at -p"
+    """What a report says that should have been made just now and was not by its name, which is the server's local time."""
+    if abs(age) <= MOST_ZONES_APART:
+        when = f"made {age:.1f} hours ago" if age > 0 else f"made {-age:.1f} hours in the future"
+        return statement._replace(sentence=f"{statement.sentence}, {when} by its name: check clocks and time zones")
+    what = f"of {age:.1f} hours ago instead of a new one" if age > 0 else f"that is dated {-age:.1f} hours in the future"
+    sentence = f"the server sent a report {what}: check its clock, and what answers at -p"
     return statement._replace(state=UNKNOWN, sentence=sentence)
 
 

@@ -207,10 +207,10 @@ MAX_REDIRECTS = 5
 class Answer:
     """An HTTP answer: its head, and the body that follows on the wire."""
 
-    def __init__(self, connection: http.client.HTTPConnection, wire: Wire, url: str) -> None:
+    def __init__(self, connection: http.client.HTTPConnection, wire: Wire, url: str, path: str = "") -> None:
         import http.client as protocol
 
-        self.url, self._wire = url, wire
+        self.url, self.path, self._wire = url, path, wire  # the URL is for people: it may be cut
         try:
             self._response = connection.getresponse()
         except protocol.RemoteDisconnected:
@@ -379,7 +379,7 @@ class Server:
         url = f"{self.url}{runtime.clean(path, 100)}"
         runtime.doing(f"waiting for {url}")
         self._wire = Wire(opened, url)
-        answer = Answer(self._ask(self._wire, method, path, form), self._wire, url)
+        answer = Answer(self._ask(self._wire, method, path, form), self._wire, url, path)
         self._keep_cookies(answer)
         runtime.doing(f"reading {url}")
         return answer

@@ -543,19 +543,38 @@ def not_a_report(beginning: bytes, name: str) -> runtime.Problem:
 IMPOSSIBLE = -1.0
 
 
-def made_at(name: str) -> float | None:
+_TOLD_AS_DOCUMENTED = r"report[_-](?:.{0,100}[_-])?([0-9]{4})([0-9]{2})([0-9]{2})[_-]([0-9]{4,})"
+# The same otherwise: 2026-11-01_18-00, 20261101T180000, 01.11.2026; without a time it is a day.
+_TIME_OF_DAY = r"(?:[T_ .-]{0,2}([0-9]{2})[-_.:]?([0-9]{2})(?:[-_.:]?[0-9]{2})?)?(?![0-9])"
+_TOLD_OTHERWISE = (
+    rf"(?<![0-9])(20[0-9]{{2}})[-_.]?([01][0-9])[-_.]?([0-3][0-9]){_TIME_OF_DAY}|"
+    rf"(?<![0-9])([0-3][0-9])[-_.]([01][0-9])[-_.](20[0-9]{{2}}){_TIME_OF_DAY}"
+)
+_DAY = 86400
+
+
+def made_at(name: str, stored: float | None = None) -> float | None:
     """When a report was made by its name, `report_<reg>_YYYYMMDD_HHMM`, in the server's local time. None = not told.
 
-    IMPOSSIBLE is a date that no calendar has: the name is not what it seems, and the file's time is none instead.
+    IMPOSSIBLE is a date that no calendar has: the name is not what it seems, and the file's time is none instead. Of
+    several dates the last one counts, since a registration number may look like one. Where the name tells a day
+    alone, the report was made when it was `stored` if that was on this day, else at its beginning.
     """
-    told = r"report[_-](?:.{1,100}?[_-])?([0-9]{4})([0-9]{2})([0-9]{2})[_-]([0-9]{4,})"
-    found = re.search(told, base_name(name), re.IGNORECASE)
-    if not found:
-        return None
-    if len(found[4]) not in (4, 6):
-        return IMPOSSIBLE
-    made = local_time([int(number) for number in (*found.groups()[:3], found[4][:2], found[4][2:4])])
-    return IMPOSSIBLE if made is None else made
+    name = base_name(name)
+    found = re.search(_TOLD_AS_DOCUMENTED, name, re.IGNORECASE)
+    if found:
+        if len(found[4]) not in (4, 6):
+            return IMPOSSIBLE
+        made = local_time([int(number) for number in (*found.groups()[:3], found[4][:2], found[4][2:4])])
+        return IMPOSSIBLE if made is None else made
+    told = None
+    for found in re.finditer(_TOLD_OTHERWISE, name, re.IGNORECASE):
+        year, month, day, hour, minute = found.groups()[:5] if found[1] else (found[8], found[7], found[6], *found.groups()[8:])
+        made = local_time([int(number) for number in (year, month, day, hour or 0, minute or 0)])
+        if made is not None and hour is None and stored is not None and made <= stored < made + _DAY:
+            made = stored
+        told = made if made is not None else told
+    return told
 
 
 def base_name(path: str) -> str:
@@ -660,7 +679,7 @@ def read_report(
     parser = ReportParser(wanted.pin, wanted.exact)
     parser.read(blocks)
     refuse_other_xml(parser, shown)
-    told = [told for told in map(made_at, names) if told is not None]
+    told = [told for told in (made_at(name, time.time() if made is None else made) for name in names) if told is not None]
     source = "told by its name" if told else "told by the time of its file" if made is not None else "not known"
     made = min(told, default=made)  # of two dates the older one, and IMPOSSIBLE before any
     wrong_date = made == IMPOSSIBLE

@@ -641,19 +641,27 @@ AGES = [
      "UNKNOWN - the age of the report is not known: its name tells a date that cannot be; keep the name that the server gave it |"),
     ("an hour that no day has", "report_00_000000_20261124_2460.xml", 0, 0, ["-c", ":50"], 3,
      "UNKNOWN - the age of the report is not known: its name tells a date that cannot be; keep the name that the server gave it |"),
+    ("another form of its date", "sysinfo_00_000000_2026-11-01T18-00.xml", 0, 0, ["-c", ":50"], 2, None),
+    ("a day without a time", "report_00_000000_20261101.xml", 0, 0, ["-c", ":50"], 2, None),
+    ("a registration number like a date", "report_00_20201231_{}.xml", 1, 0, ["-c", ":50"], 0, "OK - SenseLock key works (element binding of the report) | age=1;;50"),
     ("a date that cannot be, not judged", "report_00_000000_00000000_0000.xml", 0, 0, [], 0, "OK - SenseLock key works (element binding of the report) |"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "by_name", "by_time", "arguments", "code", "line"), [row[1:] for row in AGES], ids=[row[0] for row in AGES])
-def test_ages(name: str, by_name: float, by_time: float, arguments: list[str], code: int, line: str, tmp_path: Path) -> None:
+def test_ages(name: str, by_name: float, by_time: float, arguments: list[str], code: int, line: str | None, tmp_path: Path) -> None:
     now = datetime.now()
     path = tmp_path / name.format(f"{now - timedelta(hours=by_name):%Y%m%d_%H%M}")
     path.write_bytes(GOOD_REPORT)
     os.utime(path, (time.time() - by_time * 3600,) * 2)
     outcome = run_check("kodeks_xml", "--file", str(path), *arguments)
+    if line is None:  # a date of the past: its age grows
+        made = datetime(2026, 11, 1, 18) if "18" in name else datetime(2026, 11, 1)
+        hours = round((now - made).total_seconds() / 3600)
+        line = f"CRITICAL - the report is H hours old, outside the range 50: check that its upload or export still runs | age={hours};;50"
     # The name tells minutes: the age is up to a minute more than asked for.
     said = re.sub(r"is 26\.0[0-9] hours", "is 26.0X hours", line_of(outcome))
+    said = re.sub(r"is [0-9]{3,}\.[0-9] hours", "is H hours", said)
     said = re.sub(r"age=(-?[0-9.]+)", lambda age: f"age={round(float(age[1]))}", said)
     assert (outcome.code, said) == (code, f"{line} time=T size={SIZE}B working=1")
 
@@ -677,6 +685,8 @@ def test_of_two_names_the_older_one_counts(tmp_path: Path) -> None:
         (0.5, 0, "OK - SenseLock key works (element binding of the report)"),
         (7, 0, "OK - SenseLock key works, made 7.0 hours ago by its name: check clocks and time zones (element binding of the report)"),
         (171, 3, "UNKNOWN - the server sent a report of 171.0 hours ago instead of a new one: check its clock, and what answers at -p"),
+        (-7.05, 0, "OK - SenseLock key works, made 7.0 hours in the future by its name: check clocks and time zones (element binding of the report)"),
+        (-915.05, 3, "UNKNOWN - the server sent a report that is dated 915.0 hours in the future: check its clock, and what answers at -p"),
     ],
 )
 def test_a_live_report_that_is_old(hours: float, code: int, line: str) -> None:

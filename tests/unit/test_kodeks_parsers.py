@@ -9,7 +9,7 @@ import socket
 import threading
 from contextlib import suppress
 from datetime import datetime
-from typing import Iterator
+from typing import Iterator, cast
 
 import check_kodeks_xml as check
 import kodeks_binding
@@ -874,12 +874,71 @@ def test_every_path_that_is_shown_can_be_pinned() -> None:
         pytest.param("report_1_20261123_2460.zip", kodeks_report.IMPOSSIBLE, id="no such hour"),
         pytest.param("report_1_00000000_0000.zip", kodeks_report.IMPOSSIBLE, id="zeros"),
         pytest.param("report_1_20261123_20081.zip", kodeks_report.IMPOSSIBLE, id="too many digits"),
-        pytest.param("backup_1_20261123_2008.zip", None, id="another file"),
+        pytest.param("report_00_20201231_20261124_1800.xml", datetime(2026, 11, 24, 18), id="a registration number like a date"),
+        pytest.param("report_00_20201399_20261124_1800.xml", datetime(2026, 11, 24, 18), id="a registration number like no date"),
+        *(pytest.param(f"{before}{told}{after}.xml", datetime(2026, 11, 1, 18), id=f"{before}{told}{after}")
+          for before in ("report_00_000000_", "sysinfo-", "отчёт ", "")
+          for after in ("", " (2)", "_final")
+          for told in ("2026-11-01_1800", "20261101T1800", "20261101T180059", "20261101_18_00", "20261101.1800", "2026.11.01-18.00", "2026-11-01 18-00-59",
+                       "202611011800", "20261101180059", "01.11.2026_18-00", "01-11-2026 1800")),
+        *(pytest.param(f"{before}{told}.xml", datetime(2026, 11, 1), id=f"{before}{told}")
+          for before in ("report_00_000000_", "sysinfo_") for told in ("20261101", "2026-11-01", "01.11.2026", "20261101_x1800")),
+        pytest.param("sysinfo_20200101_20261101_1800.xml", datetime(2026, 11, 1, 18), id="two dates, the last one counts"),
+        *(pytest.param(name, None, id=name)
+          for name in ("report_00_000000.xml", "sysinfo_6.4.5.127.xml", "sysinfo_20261399.xml", "sysinfo_19991231.xml", "120261101.xml", "202611011.xml", "x_20260230.xml")),
+        pytest.param("backup_1_20261123_2008.zip", datetime(2026, 11, 23, 20, 8), id="another file"),
         pytest.param("", None, id="nothing"),
     ],
 )
 def test_made_at(name: str, expected: datetime | float | None) -> None:
     assert kodeks_report.made_at(name) == (expected.timestamp() if isinstance(expected, datetime) else expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("report_00_000000_20261101.xml", datetime(2026, 11, 1, 20, 30), id="on this day"),
+        pytest.param("report_00_000000_2026-10-31.xml", datetime(2026, 10, 31), id="later than that"),
+        pytest.param("report_00_000000_2026-11-02.xml", datetime(2026, 11, 2), id="before that"),
+        pytest.param("report_00_000000_20261101_1800.xml", datetime(2026, 11, 1, 18), id="a time that is told"),
+    ],
+)
+def test_a_day_without_a_time_is_told_by_the_file(name: str, expected: datetime) -> None:
+    assert kodeks_report.made_at(name, datetime(2026, 11, 1, 20, 30).timestamp()) == expected.timestamp()
+
+
+class Named:
+    """An answer that has a name."""
+
+    def __init__(self, disposition: str, path: str) -> None:
+        self.disposition, self.path = disposition, path
+
+    def header(self, name: str) -> str:
+        return self.disposition if name == "content-disposition" else ""
+
+
+@pytest.mark.parametrize(
+    ("disposition", "path", "expected"),
+    [
+        pytest.param('attachment; filename="report_1_20261101_1800.zip"', "/x", "report_1_20261101_1800.zip", id="as documented"),
+        pytest.param("attachment; filename*=UTF-8''report_00_000000_20261101_1800.xml", "/x", "report_00_000000_20261101_1800.xml", id="RFC 6266"),
+        pytest.param("filename*=utf-8'ru'report%5F1%5f20261101%5F1800.xml", "/x", "report_1_20261101_1800.xml", id="escaped"),
+        pytest.param("filename*=UTF-8''%D0%BE%D1%82%D1%87%D1%91%D1%82.xml", "/x", "отчёт.xml", id="Cyrillic"),
+        pytest.param("attachment; filename=a.xml; filename*=UTF-8''report_1_20261101_1800.xml", "/x", "report_1_20261101_1800.xml", id="two, one dated"),
+        pytest.param("filename=\"report_1_20261124_1800.xml\"; filename*=UTF-8''report_1_20261101_1800.xml", "/x", "report_1_20261101_1800.xml", id="two dates"),
+        pytest.param("filename=\"it's report_1_20261101_1800.xml\"", "/x", "it's report_1_20261101_1800.xml", id="a quote in it"),
+        pytest.param("filename='report_1_20261101_1800.xml'", "/x", "report_1_20261101_1800.xml", id="other quotes"),
+        pytest.param("filename*0=report_1_20261101_1800; filename*1=.xml", "/x", "report_1_20261101_1800", id="in parts"),
+        pytest.param("", "/files/report_1_20261101_1800.xml", "/files/report_1_20261101_1800.xml", id="the address"),
+        pytest.param("", "/get?file=report_1_20261101_1800.xml", "/get?file=report_1_20261101_1800.xml", id="the query"),
+        pytest.param("filename=report_1_20261124_1800.xml", "/files/report_1_20261101_1800.xml", "/files/report_1_20261101_1800.xml", id="an older address"),
+        pytest.param("filename=a.xml", "/sysinfo/si_save_request", "a.xml", id="no date"),
+        pytest.param("", "/sysinfo/si_save_request", "", id="nothing"),
+        pytest.param("attachment; filename=", "/x", "", id="an empty name"),
+    ],
+)
+def test_name_of(disposition: str, path: str, expected: str) -> None:
+    assert check.name_of(cast("kodeks_http.Answer", Named(disposition, path))) == expected
 
 
 @pytest.mark.parametrize(
