@@ -80,20 +80,13 @@ def name_of(answer: Answer) -> str:
 
     RFC 6266 knows two forms in Content-Disposition. Behind a redirect the address may tell the name.
     """
+    from kodeks_http import percent_decoded
     from kodeks_report import made_at
 
     told = r"""filename[*0-9]*\s*=\s*(?:[\w-]*'[\w-]*'(?=[^'"\s;]))?("[^"]*"|'[^']*'|[^";]*)"""
     names = [name.strip("\"' ") for name in re.findall(told, answer.header("content-disposition"), re.IGNORECASE)]
     dated = [(made, name) for name in (*names, answer.path) if (made := made_at(percent_decoded(name))) is not None]
     return percent_decoded(min(dated)[1] if dated else next(iter(names), ""))
-
-
-def percent_decoded(text: str) -> str:
-    """A text without percent escapes, in UTF-8 where it is that."""
-    if "%" not in text:
-        return text
-    data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda code: bytes([int(code[1], 16)]), text.encode("utf-8", "surrogateescape"))
-    return data.decode("utf-8", "replace")
 
 
 MOST_ZONES_APART = 26  # hours between the clocks of two places on earth

@@ -75,6 +75,14 @@ def percent_encoded(text: str) -> str:
     )
 
 
+def percent_decoded(text: str) -> str:
+    """A text without percent escapes, in UTF-8 where it is that."""
+    if "%" not in text:
+        return text
+    data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda code: bytes([int(code[1], 16)]), text.encode("utf-8", "surrogateescape"))
+    return data.decode("utf-8", "replace")
+
+
 OUR_WORDS = set_of("attribute connected critical elements license maintenance protection registration reports senselock unknown")
 CHECK_SERVER = "check that the server runs, then -p and the firewalls"
 MORE_TIME = "raise -t, or look what keeps the server busy"
@@ -407,8 +415,10 @@ class Server:
             if cookie and cookie[1] and len(self._cookies) < 50:
                 self._cookies[cookie[0]] = cookie[1]
                 # A session may stand for a password; a short value is none, and a word of our sentences would blot them out.
-                is_word = len(cookie[1]) < 8 or cookie[1].lower() in OUR_WORDS
-                runtime.keep_secret("" if is_word else cookie[1])
+                # A server reads it without its quotes and percents, and repeats that.
+                for value in (cookie[1], cookie[1].strip('"'), percent_decoded(cookie[1].strip('"'))):
+                    is_word = len(value) < 8 or value.lower() in OUR_WORDS
+                    runtime.keep_secret("" if is_word else value)
             elif cookie and not cookie[1]:
                 self._cookies.pop(cookie[0], None)
 

@@ -118,14 +118,14 @@ def test_nothing_shows(state: dict[str, Any], arguments: list[str], code: int, t
     assert sent or "silent" in str(state.get("faults")) or "certificate" in state, "the row never used the password"
 
 
-def repeating(text: bytes) -> Callable[[Any], None]:
-    """A server that gives a session and repeats on its page whatever it was sent."""
+def repeating(text: bytes, session: str = SESSION) -> Callable[[Any], None]:
+    """A server that gives a session and repeats on its page whatever it was sent, and a text of its own."""
 
     def serve(connection: Any) -> None:
         request = connection.socket.recv(65536)
         told = b" ".join(request.split(b"\r\n"))
         body = b"<BR>" + "Привязка: SenseLock ключ - [".encode() + told + b" " + text + b"]<BR>"
-        cookie = b"" if b"Cookie:" in request else b"Location: /admin/lic\r\nSet-Cookie: Kodeks=" + SESSION.encode() + b"\r\n"
+        cookie = b"" if b"Cookie:" in request else b"Location: /admin/lic\r\nSet-Cookie: Kodeks=" + session.encode() + b"\r\n"
         status = b"200 OK" if b"Cookie:" in request else b"307 Temporary Redirect"
         connection.send(b"HTTP/1.1 " + status + b"\r\nServer: " + told[-400:] + b"\r\n" + cookie + b"\r\n" + body)
 
@@ -143,6 +143,29 @@ def test_a_server_that_repeats_the_whole_request(write: Callable[[Path], list[st
     assert (outcome.code, outcome.breaches()) == (2, [])
     assert "Authorization: Basic ***" in outcome.text, "the row shows the request, so that there is something to hide"
     assert leaks(outcome.text) + leaks(command_lines) == []
+
+
+@pytest.mark.parametrize(
+    ("session", "repeated"),
+    [
+        ('"abcdef1234567890"', "abcdef1234567890"),
+        ("a%2Bb%3D%3Dxyz1234", "a+b==xyz1234"),
+        ("a%2Fbcd%3Dxyz1234", "a/bcd=xyz1234"),
+        ('"a%2Fbcd%3Dxyz1234"', "a/bcd=xyz1234"),
+        ("s%3Aabcdef123456.%D0%9F", "s:abcdef123456.П"),
+        ("a/bcd=xyz(1234)", "a%2Fbcd%3Dxyz(1234)"),
+    ],
+)
+def test_a_session_shows_in_no_form(session: str, repeated: str) -> None:
+    """A server takes a cookie without its quotes and percents, and may repeat what is left."""
+    port = Port(repeating(b"{" + repeated.encode() + b"}", session))
+    port.become(PortState.OPEN)
+    try:
+        outcome = run_check("kodeks_xml", "-H", "127.0.0.1", "-p", str(port.number), "--source", "page", "-vvv", env=UTF8)
+    finally:
+        port.shut()
+    assert outcome.code == 2 and "{***}" in outcome.text, outcome.text
+    assert repeated not in outcome.text and session not in outcome.text
 
 
 def test_the_search_finds_what_it_looks_for() -> None:
