@@ -184,9 +184,10 @@ def beginning_of(data: bytes, encoding: str) -> Element | None:
 
 
 def encoding_of(beginning: bytes) -> str:
-    """The encoding in which a report says that it is written."""
+    """The encoding in which a report says that it is written; utf8, a frequent misspelling, is UTF-8."""
     declared = _DECLARED.match(beginning)
-    return declared[1].decode("ascii") if declared else "utf-8"
+    name = declared[1].decode("ascii") if declared else "utf-8"
+    return "utf-8" if name.lower().replace("_", "") == "utf8" else name
 
 
 def words_to_find(beginning: bytes) -> tuple[bytes, ...]:
@@ -229,7 +230,10 @@ class ReportParser:
         self._in_section = False
         self._encoding = "utf-8"
         self._expat = pyexpat
-        self._parser = pyexpat.ParserCreate()
+        self._parse_as(None)
+
+    def _parse_as(self, encoding: str | None) -> None:
+        self._parser = self._expat.ParserCreate(encoding)
         self._parser.buffer_text = True
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.SkippedEntityHandler = self._skipped
@@ -250,6 +254,8 @@ class ReportParser:
             if words is None:
                 words, declaration = words_to_find(block), _DECLARATION.match(block)
                 self._encoding = encoding_of(block)
+                if declaration and b"utf-8" not in declaration[0].lower() and self._encoding == "utf-8":
+                    self._parse_as("utf-8")
                 searched = new = block[declaration.end() :] if declaration else block
             else:
                 new = block
