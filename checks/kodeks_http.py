@@ -28,10 +28,25 @@ _URL = r"(?is)(?:(https?):)?//([^/?#\\]*)([^#]*)(?:#.*)?"
 
 
 def decode_page(body: bytes, content_type: str) -> str:
-    """The text of a page: the charset of the header, else of the page's <meta>, else UTF-8."""
-    declared = _CHARSET.search(content_type) or _CHARSET.search(body[:2048].decode("latin-1"))
+    """The text of a page: by its byte order mark, else the charset of the header, else of the page's <meta>, else UTF-8.
+
+    Bytes that are no UTF-8 where no other charset is declared are windows-1251, the one that Russian servers write.
+    """
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return body.decode("utf-16", "replace")
+    in_header = _CHARSET.search(content_type)
+    declared = in_header or _CHARSET.search(body[:2048].decode("latin-1"))
     charset = declared[1].lower() if declared else "utf-8"
-    return body.decode(charset if charset in CHARSETS else "utf-8", "replace")
+    if charset.startswith("utf-16") and in_header and b"\0" in body:
+        return body.decode("utf-16-be" if charset.endswith("be") else "utf-16-le", "replace")
+    if re.fullmatch(r"(?:x-)?(?:win|windows|cp)?[-_]?1251", charset):
+        charset = "cp1251"
+    if charset in CHARSETS and charset not in ("utf-8", "utf8"):
+        return body.decode(charset, "replace")
+    text = body.decode("utf-8", "replace")
+    # A stray byte in a page of UTF-8 leaves the rest readable; of windows-1251 nearly nothing is UTF-8.
+    lost = text.count("\ufffd")
+    return body.decode("cp1251", "replace") if lost and lost > len(re.findall("[А-яЁё]", text)) else text
 
 
 def origin_of(scheme: str, authority: str) -> str:
@@ -278,9 +293,13 @@ class Answer:
 
     def refusal(self) -> str:
         """Why a page shows nothing, "" for a page that says no reason and for a report."""
-        if "toomanyusers" in self.url.lower():
+        if "toomanyusers" in (self.path or self.url).lower():
             return "licenses"
         return refusal_on(self.text()) if self.is_page() else ""
+
+    def leads_to_no_license(self) -> bool:
+        """Whether this is a redirect to the page of a server that is out of licenses."""
+        return 300 <= self.status < 400 and "toomanyusers" in self.header("location").lower()
 
     def _body(self) -> Iterator[bytes]:
         encoding = self.header("content-encoding").lower()
@@ -360,7 +379,7 @@ class Server:
     def _log_in(self, path: str) -> None:
         assert self.login is not None
         answer = self.fetch("POST", LOGIN_PAGE, self.login.form(path), follow=(307, 308))
-        if answer.refusal() == "licenses":
+        if answer.refusal() == "licenses" or answer.leads_to_no_license():
             raise no_free_license(answer.url)
 
     def fetch(self, method: str, path: str, form: bytes = b"", follow: Sequence[int] = (301, 302, 303, 307, 308)) -> Answer:
@@ -370,6 +389,8 @@ class Server:
             location = answer.header("location")
             if answer.status not in follow or not location:
                 return answer
+            if answer.leads_to_no_license():
+                raise no_free_license(answer.url)
             origin, path = redirect_target(location, self.origin, path)
             if origin != self.origin:
                 there = f"{answer.url} redirects to {runtime.clean(origin, 100)}"

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from lab import reports
 from lab.certificates import write_authority
-from lab.faults import Certificate, Fault, PortState
+from lab.faults import Certificate, Fault, Port, PortState
 from lab.kodeks_server import PASSWORD, USER, KodeksServer, Kodweb, LicenseManager, Licenses, Refusal
 from lab.run_check import PUNCTUAL, Outcome, command, run_check, run_process
 
@@ -49,6 +49,11 @@ def ask(server: KodeksServer, *arguments: str, env: dict[str, str] | None = None
 
 
 # --- The licence page -------------------------------------------------------------------------------------------------
+
+def small(*bindings: str, schema: str = "text", **options: Any) -> bytes:
+    """A small report with these bindings."""
+    return b"".join(reports.report(schema, size=30_000, bindings=bindings, **options))
+
 
 BINDINGS = [
     ("works", reports.WORKS, 0, "OK - SenseLock key works (binding of /admin/lic) | time=T working=1"),
@@ -215,6 +220,56 @@ def test_the_way_through_cookies_and_login(source: str, state: dict[str, Any], r
     assert [f"{request.method} {request.target}" for request in server.requests] == requests
     assert [request.form for request in server.requests if request.path == REPORT and request.method == "POST"] == [
         {"type": source} for request in requests if request == "POST " + REPORT]  # fmt: skip
+
+
+def scripted(*answers: bytes) -> Callable[[Any], None]:
+    """A server that gives these answers, one a request, and then the last one for ever."""
+    left = list(answers)
+
+    def serve(connection: Any) -> None:
+        connection.socket.recv(65536)
+        connection.send(left.pop(0) if len(left) > 1 else left[0])
+
+    return serve
+
+
+KODEKS = b"Server: WWW-Kodeks/6.4\r\n"
+LOGIN_FORM = b"HTTP/1.1 200 OK\r\n" + KODEKS + b"Content-Type: text/html\r\n\r\n" + '<INPUT id="user"> Авторизация'.encode()
+TOO_MANY = b"HTTP/1.1 302 Found\r\n" + KODEKS + b"Location: /docs/TooManyUsers.asp\r\n\r\n"
+DATED = b"HTTP/1.1 302 Found\r\n" + KODEKS + b"Location: /files/report_00_000000_20261101_1800.xml\r\n\r\n"
+
+
+def document(body: bytes, content_type: str = "text/html") -> bytes:
+    return b"HTTP/1.1 200 OK\r\n" + KODEKS + f"Content-Type: {content_type}\r\n\r\n".encode() + body
+
+
+PAGE_1251 = "<HTML><BR> Привязка: {} <br></HTML>"
+SCRIPTS: list[tuple[str, str, tuple[bytes, ...], int, str]] = [
+    # id, source, answers, exit code, line
+    ("no license, told by the login form's redirect", "page", (LOGIN_FORM, TOO_MANY), 3, NO_LICENSE.replace("{path}", "/users/login.asp")),
+    ("no license, told by a redirect", "page", (TOO_MANY,), 3, NO_LICENSE.replace("{path}", PAGE)),
+    *((f"works, {content_type}, {encoding}", "page", (document(PAGE_1251.format(reports.WORKS).encode(encoding), content_type),), 0,
+       "OK - SenseLock key works (binding of /admin/lic) | time=T working=1")
+      for content_type, encoding in (("text/html", "cp1251"), ("text/html; charset=utf-8", "cp1251"), ("text/html; charset=win-1251", "cp1251"),
+                                     ("text/html", "utf-16"), ("text/html; charset=utf-16", "utf-16-le"))),
+    ("not found, windows-1251 that is not declared", "page", (document(PAGE_1251.format(reports.NOT_FOUND).encode("cp1251")),), 2,
+     f"CRITICAL - {NOT_FOUND} | time=T working=0"),
+    ("login page in windows-1251", "page", (document('<INPUT id="user"> Авторизация'.encode("cp1251")),), 3, REFUSED.replace("{path}", PAGE)),
+    ("a report behind a redirect that tells its date", "xml", (DATED, DATED, document(small(reports.WORKS), "text/xml")), 3,
+     "UNKNOWN - the server sent a report of H hours ago instead of a new one: check its clock, and what answers at -p | age=A time=T size={size}B"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "answers", "code", "line"), [row[1:] for row in SCRIPTS], ids=[row[0] for row in SCRIPTS])
+def test_scripted_answers(source: str, answers: tuple[bytes, ...], code: int, line: str) -> None:
+    port = Port(scripted(*answers))
+    port.become(PortState.OPEN)
+    try:
+        outcome = run_check("kodeks_xml", "-H", "127.0.0.1", "-p", str(port.number), *LOGIN, "--source", source, env=ENV)
+    finally:
+        port.shut()
+    said = re.sub(r"\bage=[0-9.]+", "age=A", re.sub(r"[0-9.]+ hours ago", "H hours ago", line_of(outcome)))
+    assert (outcome.code, said) == (code, line.format(url=f"http://127.0.0.1:{port.number}", size=len(small(reports.WORKS))))
 
 
 def test_without_login() -> None:
@@ -432,11 +487,6 @@ def test_a_license_manager_whose_name_is_not_known(kodeks: KodeksServer) -> None
 # --- Stored reports ---------------------------------------------------------------------------------------------------
 
 
-def small(*bindings: str, schema: str = "text", **options: Any) -> bytes:
-    """A small report with these bindings."""
-    return b"".join(reports.report(schema, size=30_000, bindings=bindings, **options))
-
-
 GOOD_REPORT = small(reports.WORKS)
 SIZE = len(GOOD_REPORT)
 OK_LINE = f"OK - SenseLock key works (element binding of the report) | age=0 time=T size={SIZE}B working=1"
@@ -456,6 +506,10 @@ FILES: list[tuple[str, bytes, int, str]] = [
     ("ZIP with one member of another name", packed(("sysinfo", GOOD_REPORT), made=datetime(1980, 1, 1)), 0, OK_LINE),
     ("ZIP with more than XML", packed(("a.txt", b"x"), ("sysinfo.xml", GOOD_REPORT), made=datetime(1980, 1, 1)), 0, OK_LINE),
     ("UTF-16", small(reports.WORKS, encoding="utf-16"), 0, OK_LINE),
+    *((f"encoding {name}", GOOD_REPORT.replace(b"utf-8", name.encode(), 1), 0, OK_LINE.replace(str(SIZE), str(SIZE + len(name) - 5)))
+      for name in ("UTF8", "utf8", "Utf_8")),
+    ("encoding UTF8 that is none", '<?xml version="1.0" encoding="UTF8"?>\n<a>Привязка</a>'.encode("cp1251"), 3,
+     "UNKNOWN - the report is no well-formed XML: not well-formed (invalid token), line 2, column 4"),
     ("key lost", small(reports.NOT_FOUND), 2, f"CRITICAL - {NOT_FOUND} (element binding of the report) | age=0 time=T size={SIZE}B working=0"),
     ("no record", small(), 2, f"CRITICAL - {NO_RECORD} | age=0 time=T size={SIZE}B working=0"),
     ("only mentions", small(decoys=True), 3,
