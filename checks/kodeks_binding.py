@@ -231,8 +231,16 @@ _INLINE = set_of("a abbr b big code em font i label mark nobr q s samp small spa
 # What stands in these, or in an element hidden by an attribute, is not said of now.
 _NOT_SHOWN = set_of("option select del s strike")
 _VOID = set_of("area base br col embed hr img input link meta param source track wbr")
+# Elements that need no end tag, and whose beginning ends them (HTML, "Optional tags"). What is a matter of doubt stays.
+_CELLS = set_of("td th tr tbody thead tfoot")
+_ENDED_BY = {
+    "td": _CELLS, "th": _CELLS, "tr": _CELLS - {"td", "th"}, "tbody": set_of("tbody thead tfoot"), "thead": set_of("tbody tfoot"),
+    "li": set_of("li"), "dt": set_of("dt dd"), "dd": set_of("dt dd"), "option": set_of("option optgroup"),
+    "p": set_of("p li dt dd div center blockquote pre hr ul ol dl h1 h2 h3 h4 h5 h6"),
+}  # fmt: skip
 _TAG_NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
-_QUOTE_OR_END = re.compile(r"""[>"']""")
+_SIGN = re.compile(r"([^>=]*)([>=])")
+_VALUE = re.compile(r"""\s*(["']|[^\s>"'][^\s>]*|)""")
 _ENTITY = re.compile(r"&#?\w")
 _LONG_REFERENCE = r"&#(?:x[0-9a-f]{9,}|[0-9]{9,});?"
 
@@ -277,7 +285,9 @@ def page_lines(html: str) -> Iterator[Line]:
             line, shown = "", True
         if tag[1]:
             _close(hiding, name)
-        elif position > 0 and name not in _VOID and len(hiding) < 1000 and (
+        elif hiding and position > 0:
+            _end_others(hiding, name)
+        if not tag[1] and position > 0 and name not in _VOID and len(hiding) < 1000 and (
             name in _NOT_SHOWN or hiding or hides(html[tag.end() : position])
         ):  # fmt: skip
             hiding.append(name)
@@ -302,6 +312,15 @@ def _close(opened: list[str], name: str) -> None:
         del opened[len(opened) - 1 - opened[::-1].index(name) :]
 
 
+def _end_others(opened: list[str], name: str) -> None:
+    """A beginning tag ends what needs no end tag: the innermost element, or the cell and row in the innermost table."""
+    for place in range(len(opened) - 1, max(-1, len(opened) - 10), -1):
+        if name in _ENDED_BY.get(opened[place], ()):
+            del opened[place:]
+        elif name not in _CELLS or opened[place] == "table":
+            return
+
+
 def _behind(html: str, closing: str, position: int) -> int:
     """The position behind the next `closing`, -1 where there is none."""
     found = html.find(closing, position)
@@ -309,14 +328,21 @@ def _behind(html: str, closing: str, position: int) -> int:
 
 
 def _end_of_tag(html: str, position: int) -> int:
-    """The position behind the ">" of a tag, one found outside quotes; -1 where the tag is never closed."""
+    """The position behind the ">" of a tag, -1 where the tag is never closed. Quotes count where a value begins."""
+    named = False  # whether a name stands before the next "=", which begins a name otherwise
     while position >= 0:
-        found = _QUOTE_OR_END.search(html, position)
+        found = _SIGN.match(html, position)
         if not found:
             return -1
-        if found[0] == ">":
-            return found.end()
-        position = _behind(html, found[0], found.end())
+        position = found.end()
+        if found[2] == ">":
+            return position
+        named = named or bool(found[1].strip(" \t\r\n\f/"))
+        if named:
+            value = _VALUE.match(html, position)
+            assert value  # it may be empty
+            position = _behind(html, value[1], value.end()) if value[1] in ("'", '"') else value.end()
+        named = not named
     return -1
 
 

@@ -210,6 +210,23 @@ GOOD_TEXT = "SenseLock ключ - [работает]"
         *(pytest.param(f"{before}<br>{GOOD_LINE}<br>", [(OK, GOOD_TEXT)], id=f"shown behind: {before}")
           for before in ("<input type=hidden value=x>", "<select><OPTION>a<OPTION>b</select>", "<div hidden><p>x</div>", "<s>x</s>", "<img hidden>",
                          "<p aria-hidden=true title='hidden display:none'>", "</del>", "<a style='color:red' href='?display:none'>x</a>")),
+        # Elements without end tags are ended by the next one, as in a browser.
+        *(pytest.param(f"{before}{GOOD_LINE}{after}", [(OK, GOOD_TEXT)], id=f"ended: {before}")
+          for before, after in (
+              ('<p style="display:none">x<p>', "<p>"), ("<P HIDDEN>x<DIV>", "</DIV>"), ("<p hidden>x<CENTER>", "<br>"), ("<p hidden>x<hr>", "<br>"),
+              ('<table><tr style="display:none"><td>a<tr><td>', "<tr>"), ("<table><tr><td hidden>a<td>", "</td>"), ("<tr><td hidden>a<TR><TH>", "</TR>"),
+              ("<tr hidden><td><p>a<b>b<tr><td>", "</td>"), ("<tr hidden><td><table><tr><td>a</table><tr><td>", "<tr>"), ("<ul><li hidden>x<li>", "<li>"),
+              ("<ul><li hidden><p>x<li>", "<li>"), ("<dl><dt hidden>a<dd>", "<dt>"), ("<dl><dd hidden>a<dt>", "<dd>"), ("<tbody hidden><tr><td>a<tbody><tr><td>", "<tr>"))),
+        *(pytest.param(f"{before}{GOOD_LINE}{after}<br>", [(UNKNOWN, f"{GOOD_LINE}".replace("  ", " "))], id=f"not ended: {before}")
+          for before, after in (
+              ("<tr hidden><td>a<td>", ""), ("<tr hidden><td><table><tr><td>a<tr><td>", ""), ("<ul><li hidden><ul><li>a<li>", ""), ("<div hidden>a<p>b<p>", "</p>"),
+              ("<div hidden><table><tr><td>a<tr><td>", ""), ("<p hidden><b hidden>x<p>", ""), ("<p hidden>x<br><b>", "</b>"), ("<select><option>a<option>", ""),
+              ("<li hidden><s>x<li>", ""), ("<p hidden><table><tr><td><p>", ""))),
+        # A quote counts only where a value begins.
+        *(pytest.param(f"<td {attributes}>{GOOD_LINE}</td>", [(OK, GOOD_TEXT)], id=attributes)
+          for attributes in ("title=Д'Артаньян", 'title=15"', "a='>' b=c'd", "title = \">'\" x='\"'", "nowrap' x", "x=a='b", "=x", "a= b'", "/ x = 'y>'/")),
+        *(pytest.param(f"<input {attributes}<BR>{GOOD_LINE}<br>'>\">", [], id=f"in an attribute: {attributes}")
+          for attributes in ("value='", 'value="', "value =\n'", "a=b value='", "x value = \"", "==\"", "a=\"'\" b='", "a='b'c='")),
         pytest.param("<BR>ПРИВЯЗКА: SENSELOCK КЛЮЧ - [НЕ РАБОТАЕТ]<BR>", [(CRITICAL, "НЕ РАБОТАЕТ")], id="in capitals, failing"),
         pytest.param("<BR>ПРИВЯЗКА: SenseLock ключ - [работает]<BR>", [(UNKNOWN, "ПРИВЯЗКА: SenseLock ключ - [работает]")], id="in capitals"),
         pytest.param(f"<BR>Новая {GOOD_LINE}<br>", [(UNKNOWN, f"Новая {GOOD_LINE}".replace("  ", " "))], id="in the middle of a line"),
@@ -243,6 +260,8 @@ GOOD_TEXT = "SenseLock ключ - [работает]"
         pytest.param("<" * 300_000, [], id="many brackets"),
         pytest.param("<a '" * 100_000, [], id="many quotes"),
         pytest.param("<!--" * 100_000, [], id="many comments"),
+        pytest.param("<tr hidden>" + "<b>" * 2000 + "<td>" * 300_000, [], id="many cells in a hidden row"),
+        pytest.param("<td " + "=" * 500_000, [], id="many signs in a tag"),
         pytest.param("<script>" * 50_000, [], id="many scripts"),
         pytest.param("</" * 100_000, [], id="many ends"),
     ],
