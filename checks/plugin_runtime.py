@@ -186,14 +186,15 @@ def _escaped_secrets(text: str) -> list[tuple[int, int]]:
 
 
 def _without_secrets(text: str) -> str:
-    for secret in _secrets:
-        text = text.replace(secret, "***")
+    # The escaped ones first: of two secrets one may be a part of the other.
     if _compared and any(mark in text for mark in _ESCAPES):
         shown, behind = "", 0
         for start, end in _escaped_secrets(text):
             shown += (text[behind:start] + "***") if start >= behind else ""
             behind = max(behind, end)
         text = shown + text[behind:]
+    for secret in _secrets:
+        text = text.replace(secret, "***")
     return text
 
 
@@ -1049,7 +1050,8 @@ def parse_ini(text: str, section: str) -> list[tuple[str, str | None]] | None:
     """
     found, inside = False, False
     options: list[tuple[str, str | None]] = []
-    for line in text.splitlines():
+    # str.splitlines() also ends a line at U+0085, U+2028 and others, and would part a password there.
+    for line in re.split("[\r\n]", text):
         line = line.strip().lstrip("\ufeff")
         if not line or line[0] in "#;":
             continue

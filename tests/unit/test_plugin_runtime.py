@@ -132,6 +132,14 @@ def test_a_secret_is_known_however_it_is_escaped(secret: str, repeated: str, mon
     assert runtime.Verdict(3, text, (), (text,)).render("X") == b"X UNKNOWN - [login%20***&x=%41] +\n[login%20***&x=%41] +\n"
 
 
+def test_of_two_secrets_one_may_be_a_part_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_secrets", [])
+    monkeypatch.setattr(runtime, "_compared", {})
+    for secret in ("invented", "invented-Пароль:1", "1x"):
+        runtime.keep_secret(secret)
+    assert runtime.clean("u:invented-%d0%9f%d0%b0%d1%80%d0%be%d0%bb%d1%8c:1x@h invented %69nvented") == "u:***x@h *** ***"
+
+
 @pytest.mark.parametrize("text", ["[Ошибка] %2F &amp; + \\", "%CE%F8%E8%E1%EA%E0", "a%2", "%", "&#99999999;", "&#1114112;", "%u", "\\ud83d"])
 def test_what_is_no_secret_stays(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret with characters that an encoding lacks is not found in every text with such characters."""
@@ -225,6 +233,11 @@ INI = "\ufeff; c\n[a]\nkey = v=1 # kept\n flag\n--long=x\n\n[ b ]\nkey=2\n[a]\nk
 )
 def test_parse_ini(section: str, expected: object) -> None:
     assert runtime.parse_ini(INI, section) == expected
+
+
+@pytest.mark.parametrize("sign", list("\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), ids=ascii)
+def test_only_a_line_end_ends_a_line_of_an_ini(sign: str) -> None:
+    assert runtime.parse_ini(f"[x]\r\npassword=abc{sign}geheim99\r\na=1\rb\n", "x") == [("password", f"abc{sign}geheim99"), ("a", "1"), ("b", None)]
 
 
 VHCI = """hub port sta spd dev      sockfd local_busid
