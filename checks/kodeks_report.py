@@ -640,6 +640,7 @@ def open_zip(file: BinaryIO, name: str, max_size: int) -> tuple[Iterator[bytes],
         members = [item for item in archive.infolist() if not item.is_dir()]
     except broken as error:
         raise damaged(error) from None
+    members = [item for item in members if not base_name(item.filename).startswith("._")] or members  # macOS adds these
     documents = [item for item in members if item.filename.lower().endswith(".xml")] or (members if len(members) == 1 else [])
     shown = ", ".join(runtime.clean(item.filename, 60) for item in members[:5]) + (", ..." if len(members) > 5 else "")
     if len(documents) != 1:
