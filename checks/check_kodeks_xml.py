@@ -60,19 +60,43 @@ REPORT_PAGE = "/sysinfo/si_save_request"
 def read_live_report(server: Server, form: str, wanted: Wanted) -> Reading:
     """Have the server make a report and read it. Without a name that tells otherwise, it is as old as the request."""
     from kodeks_http import not_kodeks, refuse
-    from kodeks_report import read_report
+    from kodeks_report import LEAST, read_report
 
     server.fetch("GET", REPORT_PAGE, follow=())  # only for the cookies: a first request is answered by 307, never by a report
     answer = server.page("POST", REPORT_PAGE, f"type={form}".encode())
     refuse(answer, server.login)
     if answer.is_page():
         raise not_kodeks(answer, "no report")
-    reading = read_report(answer.pieces(), name_of(answer), wanted)
+    beginning = bytearray()
+
+    def heard() -> Iterator[bytes]:
+        for piece in answer.pieces():
+            if len(beginning) < LEAST:
+                beginning.extend(piece)
+            yield piece
+
+    try:
+        reading = read_report(heard(), name_of(answer), wanted)
+    except runtime.Problem as problem:
+        said = words_of(bytes(beginning)) if len(beginning) < LEAST else ""
+        if not said or said in str(problem):
+            raise
+        raise runtime.Problem(f"{problem}; the server says '{said}': ask it again, then look at the server") from None
     if reading.age is None and not reading.wrong_date:
         reading = reading._replace(age=0.0, notes=(*reading.notes[:1], "age: made for this request"))
     elif reading.statement.state == OK and abs(reading.age or 0) > 1:
         reading = reading._replace(statement=old_answer(reading.statement, reading.age or 0))
     return reading._replace(notes=(f"source: {answer.url}", *reading.notes))
+
+
+def words_of(body: bytes) -> str:
+    """The words of a short answer that is no report: a message, JSON, small XML. "" for what is no text."""
+    from kodeks_http import decode_page
+
+    text = decode_page(body, "")
+    if re.search(r"[\x00-\x08\x0e-\x1f\ufffd]", text):
+        return ""
+    return runtime.clean(re.sub(r"<[^<>]*>", " ", text), 150)
 
 
 def name_of(answer: Answer) -> str:
@@ -239,6 +263,8 @@ def host_name(text: str) -> str:
         ascii_name = ""
     if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?", ascii_name):
         hint = "; the port goes to -p" if re.fullmatch(r"[^:/]+:[0-9]+", text) else "" if text else ": it is empty"
+        if "@" in text:  # what stands before it may be a password
+            text, hint = f"...{text[text.rindex('@') :]}", "; the user goes to -l, the password to --password-file"
         raise argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' is no host name or address{hint}")
     return ascii_name
 
@@ -246,7 +272,9 @@ def host_name(text: str) -> str:
 def user_name(text: str) -> str:
     """A login; a colon would end it inside the Authorization header."""
     if not re.fullmatch(r"[^\x00-\x1f\x7f:]{1,200}", text):
-        raise argparse.ArgumentTypeError(f"'{runtime.clean(text, 60)}' is no login")
+        name, colon, _ = text.partition(":")  # what stands behind it may be the password
+        hint = ": it holds a colon; the password goes to --password-file" if colon else ""
+        raise argparse.ArgumentTypeError(f"'{runtime.clean(name, 60)}{':...' if colon else ''}' is no login{hint}")
     return text
 
 
@@ -342,6 +370,7 @@ def contradiction_in(values: argparse.Namespace) -> str:
     wrong = {
         "give either -H HOST or --file PATH": (values.hostname is None) == (values.file is None),
         "--file is empty": values.file == "",
+        "--password-file is empty": values.password_file == "",
         "-p, -S, -l, --password-file and --source are for a server, not for --file": values.file is not None and about_server,
         "--insecure without -S": values.insecure and not values.ssl,
         "a password without -l USER": (values.password_file or values.secrets) and not values.logname,

@@ -239,11 +239,11 @@ class Answer:
         except protocol.RemoteDisconnected:
             raise Unreachable(f"{url} closed the connection without an answer; {CHECK_WAY}") from None
         except protocol.LineTooLong:
-            raise Unreachable(f"{url} sent a line without end") from None
+            raise Unreachable(f"{url} sent a line without end; {CHECK_WAY}") from None
         except (protocol.BadStatusLine, protocol.UnknownProtocol):
             raise Unreachable(f"{url} does not answer in HTTP: check -p, and -S for HTTPS") from None
         except protocol.HTTPException:  # more than 100 headers
-            raise Unreachable(f"{url} sends headers without end") from None
+            raise Unreachable(f"{url} sends headers without end; {CHECK_WAY}") from None
         if wire.ended:
             raise Unreachable(f"{url} closed the connection in mid-answer; {CHECK_WAY}")
         self.status = self._response.status
@@ -304,10 +304,11 @@ class Answer:
     def _body(self) -> Iterator[bytes]:
         encoding = self.header("content-encoding").lower()
         if encoding not in ("", "identity"):
-            raise runtime.Problem(f"{self.url} sends a body encoded as {runtime.clean(encoding, 40)}, which was not asked for")
+            what = f"{self.url} sends a body encoded as {runtime.clean(encoding, 40)}, which was not asked for"
+            raise runtime.Problem(f"{what}: switch that off in the proxy before the server")
         lengths = set(self.headers("content-length"))
         if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,15}", length) for length in lengths):
-            raise Unreachable(f"{self.url} announces a length that is no number")
+            raise Unreachable(f"{self.url} announces a length that is no number; {CHECK_WAY}")
         yield from self._whole(int(lengths.pop()) if lengths and not self._response.chunked else None)
 
     def _whole(self, size: int | None) -> Iterator[bytes]:
@@ -473,6 +474,8 @@ def refuse(answer: Answer, login: Login | None) -> None:
     if answer.status >= 500:
         what = f"{answer.url} fails with HTTP {answer.status}: something answers"
         raise Unreachable(f"{what}, the Kodeks server does not; {CHECK_SERVER}")
+    if answer.status == 400:
+        raise runtime.Problem(f"HTTP 400 from {answer.url}: the request was not understood; check -p, and -S for HTTPS")
     if answer.status != 200:
         raise runtime.Problem(f"HTTP {answer.status} from {answer.url}: is this a Kodeks server? Check -H and -p")
 
