@@ -491,6 +491,37 @@ def cleaned(random: Random) -> bool:
     return bool(piece)
 
 
+def secret(random: Random) -> bool:
+    """Any password, each of its characters escaped in any way or not at all: nothing of it is left in a line."""
+    password = "".join(random.choice("abcXYZ019!*'()/&=+ \"<>-_.~#;:|яЖё😀é") for _ in range(4 + grammar.few(random, 20))).strip()
+    if len(password) < 4:
+        return False
+    often = random.random()
+
+    def escaped(character: str) -> str:
+        if chance(random, often):
+            return character
+        data = character.encode()
+        digits = "%02X" if chance(random, 0.5) else "%02x"
+        wide = character.encode("utf-16-be").hex()
+        return random.choice((
+            "".join("%" + digits % byte for byte in data), "".join("%25" + digits % byte for byte in data), f"&#{ord(character)};", f"&#x{ord(character):X};",
+            "".join("\\u" + wide[at : at + 4] for at in range(0, len(wide), 4)), "+" if character == " " else character,
+            {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}.get(character, character), ("\\" if character in "\"/" else "") + character,
+        ))  # fmt: skip
+
+    repeated = "".join(map(escaped, password))
+    originals = runtime._secrets, runtime._compared
+    vars(runtime)["_secrets"], vars(runtime)["_compared"] = [], {}
+    try:
+        runtime.keep_secret(password)
+        shown = runtime.clean(f"[login] [{repeated}] %41", 2000)
+    finally:
+        vars(runtime)["_secrets"], vars(runtime)["_compared"] = originals
+    assert shown.replace("\\", "") == "[login] [***] %41", (password, repeated, shown)
+    return repeated != password
+
+
 def output(random: Random) -> bool:
     """Any verdict: one write that keeps the contract, in every encoding of the console."""
 
@@ -635,7 +666,7 @@ PROPERTIES: dict[str, Callable[[Random], bool]] = {
     "forged list": forged_list, "honest list": honest_list, "page": page, "honest page": honest_page, "report": report, "honest report": honest_report, "block borders": block_borders, "archive": archive,
     "pinned report": pinned_report, "record path": pin_text, "http": http, "redirect": redirect, "cookie": cookie, "report name": report_name, "host": host_text,
     "usbip answer": devlist, "vhci status": vhci, "location": location, "systemd": systemd, "windows service": windows_service, "processes": processes, "log": log, "watched log": watched_log, "log memory": log_memory,
-    "clean": cleaned, "output": output, "range": thresholds, "time limit": time_limits, "option text": option_texts, "arguments": all_options, "ini": ini,
+    "clean": cleaned, "secret": secret, "output": output, "range": thresholds, "time limit": time_limits, "option text": option_texts, "arguments": all_options, "ini": ini,
     "list command": command_words, "license": licenses,
 }  # fmt: skip
 """Every property by its name. Each returns whether the answer was good, or the input accepted."""
