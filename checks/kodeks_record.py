@@ -89,7 +89,14 @@ _PRESENCE_WORDS = set_of(
     "найдено найдены обнаружен обнаружена обнаружено подключен подключён подключена подключено наличие присутствует доступен "
     "доступна доступно вставлен вставлено активен количество"
 )
-_SIDE_WORDS = set_of("is has last message description of number ключей текст описание последняя номер")
+_SIDE_WORDS = set_of("is has message text description of number ключей текст описание номер")
+# What is told of a time before may be over; of an error that is only a date.
+_PAST_WORDS = set_of("last latest time date when since последняя последний последнее последней время дата когда")
+_DATE = r"(?=.*\d.*[.:/-])[\dtz\s.,:/+-]+"
+_NEGATIONS = set_of("not no не нет")
+_DENYING = _NEGATIONS | set_of("отсутствует missing absent lost expired")
+_DETAIL_WORDS = _SIDE_WORDS | _PAST_WORDS | _CODE_WORDS | _ERROR_WORDS | _PRESENCE_WORDS | _NEGATIONS
+_OUR_WORDS = _SUBJECT_WORDS | STATE_NAMES | _DETAIL_WORDS
 _NO = r"(?:0x)?0+|no|n|false|none|off|null|nil|n/a|[-\u2014]+|нет|не|ложь|выкл\w*|отсутству\w+"
 _NO_ERROR = r"ok|ок|success\w*|успешно|норма"
 _NO_STATE = (  # of a text beside a good state: a number, a date, a version, a model, or yes
@@ -116,7 +123,6 @@ _NO_FAILURE = (
     r"\b(?:если|когда|при|if|when|in case)\b[^,.;:!]*"
 )
 _KINDS = ("локальная", "домен к ")  # of a binding, beside the key; works_by() knows which of them are good
-_NAMES_AN_ERROR = set_of("error errors code fault faults failure failures count ошибка ошибки ошибок код сбой сбои")
 
 
 def words_in(name: str) -> list[str]:
@@ -169,7 +175,7 @@ def state_in(text: str) -> int | None:
 def statement_in(text: str, place: str = "", is_name: bool = False) -> Statement | None:
     """What a text says of the key by itself; None for a text that says nothing of it, or only mentions it.
 
-    The name of a value (`is_name`) may be "SenseLock error": that says nothing, its value does.
+    The name of a value (`is_name`) says nothing, be it "SenseLock error" or "SenseLock не найден": its value does.
     """
     if not TELLING.search(text):
         return None
@@ -190,16 +196,22 @@ def statement_in(text: str, place: str = "", is_name: bool = False) -> Statement
     folded = text.casefold()
     if UNREADABLE_BINDING in folded or (SENSELOCK.search(text) and re.search(PROTECTION_ERROR, folded)):
         return failing(text, place)
-    for clause in _CLAUSE.finditer(text[:500]) if SENSELOCK.search(text) else ():
-        said = _behind_the_name(text[clause.end() : clause.end() + 500])
-        if is_name and _NAMES_AN_ERROR.issuperset(words_in(said)):
-            continue
-        state = state_in(said)
-        if state == CRITICAL:
-            return failing(text, place)
-        if state == OK:
-            return unrecognised("the state of the key is not written as it is known", text, place)
-    return None
+    state = None if is_name else _state_of_the_key_in(text)
+    if state == CRITICAL:
+        return failing(text, place)
+    return unrecognised("the state of the key is not written as it is known", text, place) if state == OK else None
+
+
+def _state_of_the_key_in(text: str) -> int | None:
+    """What a text says behind the key's name, OK or CRITICAL; None where it says neither."""
+    clauses = _CLAUSE.finditer(text[:500]) if SENSELOCK.search(text) else ()
+    states = (state_in(_behind_the_name(text[clause.end() : clause.end() + 500])) for clause in clauses)
+    return next((state for state in states if state in (OK, CRITICAL)), None)
+
+
+def names_a_failure(name: str) -> bool:
+    """Whether a name is that of a failure of the key, which its value affirms or denies: name="SenseLock не найден"."""
+    return len(name) <= 100 and _state_of_the_key_in(one_line(name)) == CRITICAL
 
 
 def _behind_the_name(text: str) -> str:
@@ -296,20 +308,24 @@ class Aspect(NamedTuple):
         """What it says of the thing, as state_in() does, and whether a failure is sure."""
         text, words = one_line(self.text), words_in(self.about)
         folded = text.casefold()
-        ours = _SUBJECT_WORDS | STATE_NAMES | _SIDE_WORDS | _CODE_WORDS | _ERROR_WORDS | _PRESENCE_WORDS
-        if words and ours.issuperset(words):
+        is_past = not _PAST_WORDS.isdisjoint(words)
+        if words and _OUR_WORDS.issuperset(words):
             if not _ERROR_WORDS.isdisjoint(words) or not _CODE_WORDS.isdisjoint(words):
                 left = re.sub(_NO_FAILURE, "", folded).strip(" .,;!")
                 if not left or re.fullmatch(_NO, folded) or re.fullmatch(_NO_ERROR, folded):
                     return None, False
+                if is_past and re.fullmatch(_DATE, folded):
+                    return None, False
                 named_error = not _ERROR_WORDS.isdisjoint(words)
                 if error_code(text, alone=True):
-                    return CRITICAL, named_error or len(text) > 3
+                    return CRITICAL, (named_error or len(text) > 3) and not is_past
                 if named_error:
-                    return CRITICAL, state_in(text) == CRITICAL
-            if not _PRESENCE_WORDS.isdisjoint(words) and re.fullmatch(_NO, folded):
-                return CRITICAL, False
-        return state_in(text), True
+                    return CRITICAL, state_in(text) == CRITICAL and not is_past
+            if not _PRESENCE_WORDS.isdisjoint(words):
+                denied = not _NEGATIONS.isdisjoint(words)
+                if denied or re.fullmatch(_NO, folded):
+                    return (None if denied and (not text or re.fullmatch(_NO, folded)) else CRITICAL), False
+        return state_in(text), not is_past
 
     def is_trial(self) -> bool:
         """Whether it says that the license is one for a trial, whatever the key's state is."""
@@ -326,6 +342,19 @@ class Aspect(NamedTuple):
     def names_an_error(self) -> bool:
         """Whether it is the number of an error by its name."""
         return not (_ERROR_WORDS | _CODE_WORDS).isdisjoint(words_in(self.about))
+
+    def is_answer(self) -> bool:
+        """Whether it may affirm or deny what the thing's name says."""
+        is_time = not _PAST_WORDS.isdisjoint(words_in(self.about)) and re.fullmatch(_DATE, self.text.strip().lower())
+        return not (self.deep or is_time) and (self.tells_state() or self.is_ours() or self.denies())
+
+    def is_ours(self) -> bool:
+        """Whether its name holds nothing but words that are known to tell something of the thing."""
+        return _OUR_WORDS.issuperset(words_in(self.about))
+
+    def denies(self) -> bool:
+        """Whether it says no, or zero."""
+        return bool(re.fullmatch(_NO, one_line(self.text).casefold()))
 
     def tells_state(self) -> bool:
         """Whether it stands where the thing's state is expected."""
@@ -356,6 +385,11 @@ def is_row(element: Element) -> bool:
         len(cells) == 2 and cells[0].name == cells[1].name and not element.attributes
         and not any(cell.attributes or cell.children for cell in cells)
     )  # fmt: skip
+
+
+def is_first_cell(element: Element, row: Element) -> bool:
+    """Whether an element is the name in a row of two cells."""
+    return is_row(row) and row.children[0] is element
 
 
 def labels_of(element: Element) -> list[str]:
@@ -444,6 +478,7 @@ def records_of(element: Element, path: str, borne: bool, around: Iterable[str]) 
     `around` are the names of the element's parent; `borne`: what stands here may only bear the key's name.
     """
     labels = labels_of(element)
+    yield from _named_failure(element, labels, path, borne)
     by_tag = names_the_key(element.name)
     if by_tag or any(map(names_the_key, labels)):
         # "SenseLock" as one of several names, or as a detail of another thing, does not make a state that of the key.
@@ -473,6 +508,22 @@ def records_of(element: Element, path: str, borne: bool, around: Iterable[str]) 
     yield from _from_aspects(named, not borne and not bears((element.name,), True), element, "")
 
 
+def _named_failure(element: Element, labels: Sequence[str], path: str, borne: bool) -> Iterator[Candidate]:
+    """The failure that is the name of a value (<alert name="SenseLock не найден" active="0"/>), unless the value denies it.
+
+    Where there is a value, it is not surely affirmed: nobody knows which of its words do so.
+    """
+    label = next(filter(names_a_failure, labels), "")
+    if not label or (speaks_of_the_key(label) and _DENYING.isdisjoint(words_in(label))):
+        return  # "SenseLock error" says nothing where it has no value, and what the value says is read with it as the name
+    answers = [item for item in aspects_of(element, labels, path) if item.is_answer()]
+    if answers and all(item.denies() and (item.tells_state() or item.is_ours()) for item in answers):
+        return
+    said = f"{label}: {answers[0].text}" if answers else label
+    sure = not (answers or borne or bears((element.name,), True) or element.labels is not None)
+    yield Candidate(failing(said, element.place()), sure, element.start, path)
+
+
 def mentions_binding(names: Iterable[str]) -> bool:
     """Whether one of the names holds a word for a binding."""
     return any(not _BINDING_WORDS.isdisjoint(words_in(name)) for name in names)
@@ -482,7 +533,7 @@ def speaks_of_the_key(name: str) -> bool:
     """Whether a name is that of the key, or of an error or the presence of the key: `senselock_error`."""
     return (
         len(name) <= 100 and bool(SENSELOCK.search(name))
-        and (_SUBJECT_WORDS | _SIDE_WORDS | _CODE_WORDS | _ERROR_WORDS | _PRESENCE_WORDS).issuperset(words_in(name))
+        and (_SUBJECT_WORDS | _DETAIL_WORDS).issuperset(words_in(name)) and (names_the_key(name) or not tells_state(name))
     )  # fmt: skip
 
 
@@ -568,12 +619,18 @@ def candidates_in(tree: Element, around: Sequence[Element]) -> Iterator[Candidat
         nothing = True
         labels = labels_of(element)
         for name, text in element.strings():
-            statement = statement_in(text, element.place(name), is_label(name or element.name))
+            owner = element if name else parent
+            is_name = is_label(name or element.name) or (not name and parent is not None and is_first_cell(element, parent))
+            read_there = owner is not None and owner.labels is None and text in labels_of(owner)
+            statement = statement_in(text, element.place(name), is_name and read_there)
             if statement:
                 nothing = False
                 names = (element.name, name, *(item for item in labels if item != text))
                 borne = bearing > 1 or inline or bears(names, False, not parent)
-                yield Candidate(statement, not borne, element.start, f"{path}/@{name}" if name else path)
+                # A failure in the words of a name may be one: the value to it may stand anywhere.
+                may_be_a_name = (is_name or speaks_of_the_key(text)) and not BINDING.fullmatch(one_line(text))
+                sure = not borne and not (statement.state == CRITICAL and may_be_a_name)
+                yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
         around_it = (parent.name, *labels_of(parent)) if parent else ()
         for record in records_of(element, path, bearing > 0 or inline, around_it):
             nothing = False

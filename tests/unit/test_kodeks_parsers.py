@@ -681,6 +681,69 @@ def test_what_contradicts_or_only_bears_the_name(xml: str, expected: tuple[str, 
         assert (runtime.STATE_NAMES[statement.state], said) == expected, statement.sentence
 
 
+WELL = "<param name='SenseLock' value='работает'/>"
+"""A record that works; what the rows below add to it is of a healthy report, or is not."""
+
+
+def state_of(xml: str) -> str:
+    """The state of a report with this XML in it, whatever else stands there, and with exact paths the same."""
+    data = f"<report><other><state>работает</state></other>{xml}</report>".encode()
+    states = {verdict_on(data).state, verdict_on(data, exact=True).state}
+    assert len(states) == 1, xml
+    return runtime.STATE_NAMES[states.pop()]
+
+
+NAMES_OF_ERRORS = ("SenseLock last error", "SenseLock последняя ошибка", "SenseLock: ошибка ключа", "SenseLock error text", "SenseLock error message")
+NAMES_OF_FAILURES = ("SenseLock не найден", "SenseLock not found", "SenseLock недоступен", "SenseLock отсутствует", "SenseLock lost connections", "SenseLock не работает")
+
+
+@pytest.mark.parametrize(
+    ("xml", "state"),
+    [
+        *((f"{WELL}<param name='{name}' value='{value}'/>", "OK") for name in NAMES_OF_ERRORS for value in ("нет", "", "0")),
+        *((f"{WELL}<row><c>{name}</c><c>{value}</c></row>", "OK") for name in NAMES_OF_ERRORS for value in ("нет", "", "0")),
+        *((f"{WELL}<param><name>{name}</name><value>{value}</value></param>", state)
+          for name in NAMES_OF_FAILURES for value, state in (("нет", "OK"), ("0", "OK"), ("false", "OK"), ("1", "UNKNOWN"), ("да", "UNKNOWN"), ("", "UNKNOWN"))),
+        *((f"{WELL}<alert name='{name}'{more}/>", state) for name in ("SenseLock не работает", "SenseLock не найден")
+          for more, state in ((" active='0'", "OK"), (" active='1'", "UNKNOWN"), (" state='firing'", "UNKNOWN"), (" seen='0'", "UNKNOWN"), ("", "CRITICAL"),
+                              (" time='12:00'", "CRITICAL"), (" active='0' state='firing'", "UNKNOWN"))),
+        (f"{WELL}<alert name='SenseLock не работает'>да</alert>", "UNKNOWN"),
+        (f"{WELL}<param name='SenseLock last error' value='24.11.2026 12:00'/>", "OK"),
+        (f"{WELL}<param name='SenseLock last error time' value='2026-11-24T12:00:05Z'/>", "OK"),
+        (f"{WELL}<param name='SenseLock last error time' value='нет'/>", "OK"),
+        (f"{WELL}<param name='SenseLock error' value='24.11.2026 12:00'/>", "UNKNOWN"),
+        (f"{WELL}<param name='SenseLock last error' value='Not connected'/>", "UNKNOWN"),  # it may be over
+        (f"{WELL}<param name='SenseLock last error' value='4111'/>", "UNKNOWN"),
+        (f"{WELL}<param name='SenseLock error' value='Not connected'/>", "CRITICAL"),
+        (f"{WELL}<row><c>SenseLock last error</c><c>Not connected</c></row>", "UNKNOWN"),
+        (f"{WELL}<row><c>SenseLock ошибка</c><c>4111</c></row>", "CRITICAL"),
+        (f"{WELL}<tr><td>SenseLock last error</td><td>нет</td><td>24.11.2026</td></tr>", "UNKNOWN"),  # which cell is the value?
+        (f"{WELL}<m><name>Банк</name><state>работает</state><name>SenseLock не найден</name><state/></m>", "UNKNOWN"),  # a flat list
+        (f"{WELL}<m><name>SenseLock не найден</name><value>нет</value>{FAR}</m>", "UNKNOWN"),  # too large to know its value
+        (f"{WELL}<x senselock_not_found='1'/>", "UNKNOWN"),
+        (f"{WELL}<x senselock_not_found='0'/>", "OK"),
+        (f"{WELL}<SenseLockNotFound>true</SenseLockNotFound>", "UNKNOWN"),
+        ("<param name='SenseLock last error' value='Not connected'/>", "CRITICAL"),
+        ("<alert name='SenseLock не работает' active='1'/>", "CRITICAL"),
+        ("<alert name='SenseLock не работает' active='0'/>", "UNKNOWN"),
+        ("<a name='SenseLock: Ошибка защиты 4111'/>", "CRITICAL"),
+        ("<status>SenseLock error</status>", "CRITICAL"),
+        (f"{WELL}<status>SenseLock error</status>", "UNKNOWN"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_value_is_no_statement(xml: str, state: str) -> None:
+    """Healthy servers list their errors, too; what a name says is affirmed or denied by its value."""
+    assert state_of(xml) == state
+
+
+def test_a_failing_value_is_shown_with_its_name() -> None:
+    statement = verdict_on(f"<report>{WELL}<param name='SenseLock lost connections' value='3'/></report>".encode())
+    assert statement.sentence == (
+        "the report contradicts itself: the key works by attribute value of element param of the report, but element param of the report says "
+        "'SenseLock lost connections: 3': see -vv, then pin the record with --record"
+    )
+
+
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
