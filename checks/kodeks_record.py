@@ -51,6 +51,8 @@ LABEL_NAMES = ("name", "title", "label", "caption", "subject", "key", "param", "
                "system", "type", "kind", "id", "имя", "название", "наименование", "параметр", "ключ", "устройство", "модуль",
                "система", "тип", "вид")  # fmt: skip
 _BINDING_WORDS = set_of("binding protection привязка защита")
+_PROTECTION_WORDS = _BINDING_WORDS | set_of("защиты привязки")
+_SIDE_MODULES = {2007, 2008, 2010, 2020, 2021}  # errors of which a module without license has one while the key works
 _SUBJECT_WORDS = set_of(
     "senselock key usb device dongle protection system state status binding hardware ключ ключа ключи защита защиты система "
     "системы состояние статус привязка устройство аппаратный электронный"
@@ -479,6 +481,8 @@ def records_of(element: Element, path: str, borne: bool, around: Iterable[str]) 
     """
     labels = labels_of(element)
     yield from _named_failure(element, labels, path, borne)
+    if not borne:
+        yield from protection_failures(element, labels, path)
     by_tag = names_the_key(element.name)
     if by_tag or any(map(names_the_key, labels)):
         # "SenseLock" as one of several names, or as a detail of another thing, does not make a state that of the key.
@@ -522,6 +526,31 @@ def _named_failure(element: Element, labels: Sequence[str], path: str, borne: bo
     said = f"{label}: {answers[0].text}" if answers else label
     sure = not (answers or borne or bears((element.name,), True) or element.labels is not None)
     yield Candidate(failing(said, element.place()), sure, element.start, path)
+
+
+def protection_failures(element: Element, labels: Sequence[str], path: str) -> Iterator[Candidate]:
+    """What an element near the key says of a failure of the whole protection: `<protection state="не работает">`.
+
+    It is no record of the key, but a key that works contradicts it.
+    """
+    if bears((element.name, *labels), False):
+        return
+    named = next((name for name in (element.name, *labels[:1]) if names_the_protection(name)), "")
+    for aspect in aspects_of(element, labels, path) if named else ():
+        told = aspect._replace(about=named) if aspect.tells_state() else aspect
+        if not told.deep and (aspect.tells_state() or told.is_ours()) and told.says()[0] == CRITICAL:
+            number = told.text if told.names_an_error() else ""
+            if (error_code(told.text) or error_code(number, alone=True)) not in _SIDE_MODULES:
+                yield Candidate(failing(told.text, told.place, number), False, element.start, told.path)
+    for name, text in () if named else element.strings():
+        if re.match(PROTECTION_ERROR, text.strip().casefold()) and error_code(text) not in (0, *_SIDE_MODULES):
+            yield Candidate(failing(text, element.place(name)), False, element.start, f"{path}/@{name}" if name else path)
+
+
+def names_the_protection(name: str) -> bool:
+    """Whether a name is that of the protection or of the binding, or of an error of it."""
+    words = words_in(name)
+    return not _PROTECTION_WORDS.isdisjoint(words) and _OUR_WORDS.issuperset(words)
 
 
 def mentions_binding(names: Iterable[str]) -> bool:
@@ -610,7 +639,19 @@ def bearing_of(element: Element, is_root: bool) -> int:
 
 
 def candidates_in(tree: Element, around: Sequence[Element]) -> Iterator[Candidate]:
-    """Everything in a part of the report that is about the key, or may be. `around` leads to it from the root."""
+    """Everything in a part of the report that is about the key, or may be. `around` leads to it from the root.
+
+    Beside a key that works, what an element says that it stands in is heard, too: of a large one, its attributes.
+    """
+    works = False
+    for candidate in _candidates_of(tree, around):
+        works = works or (candidate.sure and candidate.statement.state == OK)
+        yield candidate
+    for number, element in enumerate(around if works else ()):
+        yield from protection_failures(element, labels_of(element), path_of(around[: number + 1]))
+
+
+def _candidates_of(tree: Element, around: Sequence[Element]) -> Iterator[Candidate]:
     bearing = max((bearing_of(element, not number) for number, element in enumerate(around)), default=0)
     parent = around[-1] if around else None
     waiting = [(tree, path_of((*around, tree)), bearing, parent, tree.inline)]

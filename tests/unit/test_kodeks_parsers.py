@@ -744,6 +744,33 @@ def test_a_failing_value_is_shown_with_its_name() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("xml", "state"),
+    [
+        *((f"<{frame}><SenseLock>работает</SenseLock></{frame.split()[0].split('>')[0]}>", state)
+          for frame, state in (
+              ("protection state='не работает'", "UNKNOWN"), ("protection state='отключена'", "UNKNOWN"), ("protection><state>Ошибка защиты 4111</state", "UNKNOWN"),
+              ("protection error='4111'", "UNKNOWN"), ("Защита состояние='сбой'", "UNKNOWN"), ("protection found='0'", "UNKNOWN"), ("section name='Защита' state='не работает'", "UNKNOWN"),
+              ("protection state='работает'", "OK"), ("protection error='0'", "OK"), ("protection><error/", "OK"), ("protection level='3'", "OK"),
+              ("protection><state>Ошибка защиты 4103</state", "OK"), ("protection><password>нет</password", "OK"),
+              ("protection><module name='Банк' state='не работает'/", "OK"))),
+        *((f"<protection{attributes}>{FAR}<SenseLock>работает</SenseLock>{FAR}</protection>", state)
+          for attributes, state in ((" state='не работает'", "UNKNOWN"), (" error='4111'", "UNKNOWN"), (" state='работает'", "OK"), ("", "OK"))),
+        *((f"{WELL}{beside}", state)
+          for beside, state in (
+              ("<protection><error>Ошибка защиты 4111 Not connected</error></protection>", "UNKNOWN"), ("<param name='Ошибка защиты' value='4111'/>", "UNKNOWN"),
+              ("<protection_error>4111</protection_error>", "UNKNOWN"), ("<row><c>Ошибка защиты</c><c>4111</c></row>", "UNKNOWN"), ("<p name='Защита' value='не работает'/>", "UNKNOWN"),
+              ("<protection_error>17</protection_error>", "UNKNOWN"), ("<status>Ошибка защиты 4111</status>", "UNKNOWN"), ("<binding>Sen; - [User limit exceeded]</binding>", "UNKNOWN"),
+              ("<protection_error>4103</protection_error>", "OK"), ("<protection_error>0</protection_error>", "OK"), ("<param name='Ошибка защиты' value='нет'/>", "OK"),
+              ("<module name='Банк' state='Ошибка защиты 4103'/>", "OK"), ("<log><e>Ошибка защиты 4111</e></log>", "OK"), ("<help>Ошибка защиты 4111 значит: нет ключа</help>", "OK"))),
+        ("<protection state='не работает'><SenseLock>не работает</SenseLock></protection>", "CRITICAL"),
+    ],
+)  # fmt: skip
+def test_what_the_protection_says_is_heard(xml: str, state: str) -> None:
+    """A key that works in a protection that does not is a contradiction; the modules beside it have errors of their own."""
+    assert state_of(xml) == state
+
+
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
