@@ -60,7 +60,7 @@ _SUBJECT_WORDS = set_of(
 # Elements that are a thing of their own by the name they bear; the state of a <server key="SenseLock"> is the server's.
 _THING_WORDS = set_of(
     "item param parameter property prop field entry record row section module component element node line tr p info data group "
-    "check параметр запись строка раздел модуль компонент свойство поле сведения данные группа проверка"
+    "check details параметр запись строка раздел модуль компонент свойство поле сведения данные группа проверка"
 )
 # A user, a document, a driver, a log or a list of what was before may bear the key's name; what is said there is not said
 # of the key now. The words count in the names of an element and of everything around it.
@@ -89,37 +89,54 @@ _CODE_WORDS = set_of("code код")
 _PRESENCE_WORDS = set_of(
     "present found detected connected available exist exists attached plugged inserted online active valid count найден найдена "
     "найдено найдены обнаружен обнаружена обнаружено подключен подключён подключена подключено наличие присутствует доступен "
-    "доступна доступно вставлен вставлено активен количество"
+    "доступна доступно вставлен вставлено активен количество working works enabled actual keys ключи ключей"
+)
+_FAULT_WORDS = set_of(
+    "disabled blocked blacklisted blacklist removed unplugged disconnected отключен отключён отключена отключено заблокирован "
+    "заблокирована заблокировано извлечен извлечён удален удалён вынут"
 )
 _SIDE_WORDS = set_of("is has message text description of number ключей текст описание номер")
+_COUNTS = set_of("count number total количество число")
 # What is told of a time before may be over; of an error that is only a date.
 _PAST_WORDS = set_of("last latest time date when since последняя последний последнее последней время дата когда")
 _DATE = r"(?=.*\d.*[.:/-])[\dtz\s.,:/+-]+"
 _NEGATIONS = set_of("not no не нет")
 _DENYING = _NEGATIONS | set_of("отсутствует missing absent lost expired")
-_DETAIL_WORDS = _SIDE_WORDS | _PAST_WORDS | _CODE_WORDS | _ERROR_WORDS | _PRESENCE_WORDS | _NEGATIONS
+_DETAIL_WORDS = _SIDE_WORDS | _PAST_WORDS | _CODE_WORDS | _ERROR_WORDS | _FAULT_WORDS | _PRESENCE_WORDS | _NEGATIONS
 _OUR_WORDS = _SUBJECT_WORDS | STATE_NAMES | _DETAIL_WORDS
 _NO = r"(?:0x)?0+|no|n|false|none|off|null|nil|n/a|[-\u2014]+|нет|не|ложь|выкл\w*|отсутству\w+"
 _NO_ERROR = r"ok|ок|success\w*|успешно|норма"
 _NO_STATE = (  # of a text beside a good state: a number, a date, a version, a model, or yes
     r"[\d\s.,:/+_-]+|v?\d[\w.-]*|[a-z][a-z_-]*[\divx][\w.-]*|ok|ок|true|yes|да|on|вкл\w*|enabled|active|активен|норма|исправен"
 )
+_FINE = (  # of the state of a part of the thing
+    r"(?:работает|connected|running|started|ready|installed|present|found|good|valid|подключ|запущен|установлен|готов|действ|активн|"
+    r"найден|обнаружен|доступ|исправ|норм)\w*"
+)
+_OF_THE_KEY = r"\bключ|\bkey|dongle|senselock|защит|protection|привязк|limit exceeded"
 _TRIAL = r"\b(?:demo|trial|демо(?:верси\w*|нстрационн\w*)?|пробн\w+)\b"
 # Every text that says something of the key holds one of these; words_to_find() looks for their bytes. ASCII only: "K" is
 # also the lower case of the Kelvin sign, which those bytes are not.
 TELLING_WORDS = ("ривязк", "локальная", "домен")
 TELLING = re.compile("|".join(("senselock", *TELLING_WORDS)), re.IGNORECASE | re.ASCII)
 _WORD = re.compile(r"[^\W_]+")
+_GLUED = re.compile(  # names of two words that nothing parts: keyfound, errorcount
+    r"\b(is|has|last|keys?|dongle|device|err|errors?)"
+    r"(?=(?:found|present|exists|connected|attached|enabled|active|working|works|count|code|errors?|message|number|text|time)\b)"
+)
 _CAMEL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 _CLAUSE = re.compile(r"(?:^|[.;:!])\s*")
 _FAILING = (
-    r"не (?:работа|найден|обнаруж|подключ|доступ|авториз|отвеча|удал)|недоступ|отсутств|отключ|запрещ|просроч|ист[её]к|"
+    r"не (?:работа|найден|обнаруж|подключ|доступ|авториз|отвеча|удал)|недоступ|отсутств|отключ|запрещ|просроч|ист[её]к|заблокир|"
+    r"извлеч[её]н|вынут|отсоедин[её]н|\bудал[её]н[ао]?\b|ч[её]рн\w+ спис|\b(?:removed|unplugged|disconnected|disabled|blocked|blacklist\w*)\b|"
     r"ошибка|сбой|невозможно|(?:нет|без) ключ|not (?:found|available|connect|work|respond|detect|present)|unavailable|exceeded|"
     r"expired|\bno (?:key|device|dongle)\b|\bfail|\berror\b|\bmissing\b|\blost\b|\babsent\b|\bdenied\b"
 )
 # Words of a failure that say that there is none, or what to do if there were one.
 _NO_FAILURE = (
     r"(?:ошиб\w+|сбо\w+|\berrors?|\bfailures?|\bfaults?)\s*[:=-]?\s*(?:нет|отсутству\w+|none|no|0)(?=\s*(?:$|[.,;)\]]))|"
+    r"\bне (?:(?:находится )?в ч[её]рн\w+ спис\w+|(?:отключ|заблокир|извлеч|просроч)\w+)|"
+    r"\bnot (?:blocked|blacklisted|disabled|removed|disconnected|expired)\b|"
     r"(?:ошиб(?:ок|ки)|сбо(?:ев|и)) не (?:найден|обнаруж)\w+|"
     r"\b(?:нет|без|no|without) (?:ошибок|сбоев|errors?|failures?|faults?)\b|\bnothing (?:is )?(?:missing|lost|absent|denied)\b|"
     r"\b(?:если|когда|при|if|when|in case)\b[^,.;:!]*"
@@ -130,7 +147,7 @@ _KINDS = ("локальная", "домен к ")  # of a binding, beside the ke
 def words_in(name: str) -> list[str]:
     """The words of a name in lower case: `k:SenseLockState`, `senselock_state` and `SenseLock state` have the same."""
     name = SENSELOCK.sub(" senselock ", name[:200].rpartition(":")[2])
-    return [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", name))]
+    return _WORD.findall(_GLUED.sub(r"\1 ", _CAMEL.sub(" ", name).replace("_", " ").lower()))
 
 
 def names_the_key(text: str) -> bool:
@@ -323,17 +340,24 @@ class Aspect(NamedTuple):
                     return CRITICAL, (named_error or len(text) > 3) and not is_past
                 if named_error:
                     return CRITICAL, state_in(text) == CRITICAL and not is_past
+            if not _FAULT_WORDS.isdisjoint(words):
+                return (None if not text or re.fullmatch(_NO, folded) or (is_past and re.fullmatch(_DATE, folded)) else CRITICAL), False
             if not _PRESENCE_WORDS.isdisjoint(words):
                 denied = not _NEGATIONS.isdisjoint(words)
                 if denied or re.fullmatch(_NO, folded):
                     return (None if denied and (not text or re.fullmatch(_NO, folded)) else CRITICAL), False
-        return state_in(text), not is_past
+        return state_in(text), not is_past and (self.is_ours() or bool(re.search(_OF_THE_KEY, folded)))
 
     def is_trial(self) -> bool:
         """Whether it says that the license is one for a trial, whatever the key's state is."""
         text = one_line(self.text).casefold()
         named = re.search(_TRIAL, " ".join(words_in(self.about))) and text and not re.fullmatch(_NO, text)
-        return not self.deep and len(text) <= 100 and bool(named or re.search(_TRIAL, text))
+        return len(text) <= 100 and bool(named or re.search(_TRIAL, text))
+
+    def is_odd_below(self) -> bool:
+        """Whether it is the state of a part of the thing, in words that are not known to be good."""
+        told = self.deep and tells_state(self.about, _STRICT_STATE_NAMES) and bool(self.text.strip())
+        return told and not self.is_detail() and not re.fullmatch(_FINE, one_line(self.text).casefold())
 
     def is_detail(self) -> bool:
         """Whether it is nothing but a number, a date, a version, a name, or yes: no second state beside a good one."""
@@ -437,7 +461,7 @@ def is_label(name: str) -> bool:
 def aspects_of(thing: Element, labels: Sequence[str], path: str) -> Iterator[Aspect]:
     """What a named thing says: its attributes, its text, and those of its children that are texts or name-value pairs.
 
-    Then, as deep ones, all that stands below those.
+    Then, as deep ones, all that stands below those; a number or a state there is that of what it stands in.
     """
     for name, text in thing.strings():
         if text not in labels:
@@ -446,13 +470,13 @@ def aspects_of(thing: Element, labels: Sequence[str], path: str) -> Iterator[Asp
         value = thing.children[1]
         yield Aspect("", value.text(), path + value.step(), value.place())
         return
-    deep: list[tuple[Element, str]] = []
+    deep: list[tuple[Element, str, str]] = []
     for child in thing.children:
         below, label = path + child.step(), next(iter(labels_of(child)), "")
         if not child.children and not child.attributes and child.text() not in labels:
             yield Aspect(child.name, child.text(), below, child.place())
             continue
-        its = "" if _THING_WORDS.issuperset(words_in(child.name)) else child.name + " "
+        its = _owner_in(child.name)
         for name, text in child.strings():
             if text != label and text not in labels:
                 # <item name="Состояние">работает</item>: the text of a thing with a name is what its name says.
@@ -463,15 +487,23 @@ def aspects_of(thing: Element, labels: Sequence[str], path: str) -> Iterator[Asp
             if label and not value.children and tells_state(value.name):
                 yield Aspect(label, value.text(), below + value.step(), value.place())
             elif not label or value.text() != label:
-                deep.append((value, below + value.step()))
+                deep.append((value, below + value.step(), f"{label} " if label else its))
     while deep:
-        element, below = deep.pop()
+        element, below, its = deep.pop()
         label = next(iter(labels_of(element)), "")
+        own = f"{label} " if label else _owner_in(element.name)
         for name, text in element.strings():
             if text != label:
-                about = label if label and tells_state(name or element.name) else name or element.name
+                said, of = (name, own) if name else (element.name, its)
+                owned = (STATE_NAMES | _COUNTS).issuperset(words_in(said))
+                about = label if label and tells_state(said) else of + said if owned else said
                 yield Aspect(about, text, f"{below}/@{name}" if name else below, element.place(name), True)
-        deep += ((child, below + child.step()) for child in element.children)
+        deep += ((child, below + child.step(), own) for child in element.children)
+
+
+def _owner_in(name: str) -> str:
+    """The beginning of a name that tells whose a number or a state is, "" where its element is of no kind of its own."""
+    return "" if _THING_WORDS.issuperset(words_in(name)) else f"{name} "
 
 
 def records_of(element: Element, path: str, borne: bool, around: Iterable[str]) -> Iterator[Candidate]:
@@ -574,7 +606,7 @@ def _from_aspects(aspects: Sequence[Aspect], sure: bool, element: Element, kind:
     """
     bad: list[Aspect] = []
     doubts: list[Aspect] = []
-    good, odd, guesses, trial = [], [], [], []
+    good, odd, guesses, trial, below = [], [], [], [], []
     for aspect in aspects:
         state, certain = aspect.says()
         certain = certain and not aspect.deep
@@ -591,10 +623,12 @@ def _from_aspects(aspects: Sequence[Aspect], sure: bool, element: Element, kind:
             trial.append(aspect)
         elif telling:
             odd.append(aspect)
+        elif aspect.is_odd_below():
+            below.append(aspect)
     if good:
         # Beside a good state a version or a number is no second state; what is called a state is one.
         odd = [item for item in odd if tells_state(item.about, _STRICT_STATE_NAMES) or not item.is_detail()]
-        odd += trial
+        odd += trial + below
     for found in doubts[:1]:
         said = found.text if state_in(found.text) == CRITICAL or not found.about else f"{found.about}: {found.text}"
         yield Candidate(failing(said, found.place, found.text), False, element.start, found.path)

@@ -771,6 +771,38 @@ def test_what_the_protection_says_is_heard(xml: str, state: str) -> None:
     assert state_of(xml) == state
 
 
+@pytest.mark.parametrize(
+    ("inside", "state"),
+    [
+        # Whether it works, is there, is allowed.
+        *((f"<{name}>{value}</{name}>", state) for name in ("working", "works", "enabled", "keys", "keyfound", "isFound", "key_present", "keys_count", "ключей")
+          for value, state in (("0", "UNKNOWN"), ("false", "UNKNOWN"), ("нет", "UNKNOWN"), ("1", "OK"), ("true", "OK"))),
+        *((f"<{name}>{value}</{name}>", state) for name in ("disabled", "blocked", "blacklisted", "removed", "отключен", "errorcount", "errors")
+          for value, state in (("1", "UNKNOWN"), ("да", "UNKNOWN"), ("0", "OK"), ("нет", "OK"), ("", "OK"))),
+        ("<actual>нет</actual>", "UNKNOWN"), ("<last_disconnected>24.11.2026 12:00</last_disconnected>", "OK"), ("<disconnected>24.11.2026</disconnected>", "UNKNOWN"),
+        # Texts about it.
+        *((f"<comment>{text}</comment>", "CRITICAL") for text in ("ключ извлечён", "Ключ удален", "ключ вынут", "ключ в чёрном списке", "key removed", "key is disabled")),
+        *((f"<comment>{text}</comment>", "OK") for text in ("ключ не отключен", "удалённый сервер", "ключ не в черном списке", "not blacklisted", "ключ можно извлечь")),
+        # Of something else it may be meant: not sure, and never CRITICAL beside a good state.
+        *((f"<{name}>{text}</{name}>", "UNKNOWN") for name in ("licman", "proxy") for text in ("disabled", "отключен", "not connected", "не работает")),
+        # Below it.
+        ("<details><mode>демо</mode></details>", "UNKNOWN"), ("<details><mode>сетевой</mode></details>", "OK"), ("<details><a><license>trial</license></a></details>", "UNKNOWN"),
+        ("<usb><port><state>disconnected</state></port></usb>", "UNKNOWN"), ("<usb><port><state>connected</state></port></usb>", "OK"),
+        ("<details><status>полу</status></details>", "UNKNOWN"), ("<usb><a><status>полу</status></a></usb>", "OK"), ("<driver><state>установлен</state></driver>", "OK"),
+        ("<details><a><key><state>полу</state></key></a></details>", "UNKNOWN"), ("<modules><m name='Банк'><state>остановлен</state></m></modules>", "OK"),
+        ("<errors><count>0</count></errors>", "OK"), ("<errors><count>2</count></errors>", "UNKNOWN"), ("<keys><count>0</count></keys>", "UNKNOWN"), ("<keys><count>1</count></keys>", "OK"),
+        ("<sessions><count>0</count></sessions>", "OK"), ("<a><found>0</found></a>", "UNKNOWN"), ("<details><count>0</count></details>", "UNKNOWN"),
+    ],
+)  # fmt: skip
+def test_what_a_record_says_beside_its_state(inside: str, state: str) -> None:
+    assert state_of(f"<SenseLock><state>работает</state>{inside}</SenseLock>") == state
+
+
+@pytest.mark.parametrize(("value", "state"), [("0", "UNKNOWN"), ("нет", "UNKNOWN"), ("1", "OK")])
+def test_the_number_of_keys_in_a_list(value: str, state: str) -> None:
+    assert state_of(f"{WELL}<param name='SenseLock keys' value='{value}'/>") == state
+
+
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
