@@ -50,17 +50,29 @@ _STRICT_STATE_NAMES = set_of("state status состояние статус")
 LABEL_NAMES = ("name", "title", "label", "caption", "subject", "key", "param", "parameter", "device", "module", "component",
                "system", "type", "kind", "id", "имя", "название", "наименование", "параметр", "ключ", "устройство", "модуль",
                "система", "тип", "вид")  # fmt: skip
+_PROPER_NAMES = ("name", "title", "label", "caption", "subject", "имя", "название", "наименование")
 _BINDING_WORDS = set_of("binding protection привязка защита")
 _PROTECTION_WORDS = _BINDING_WORDS | set_of("защиты привязки")
 _SIDE_MODULES = {2007, 2008, 2010, 2020, 2021}  # errors of which a module without license has one while the key works
 _SUBJECT_WORDS = set_of(
     "senselock key usb device dongle protection system state status binding hardware ключ ключа ключи защита защиты система "
-    "системы состояние статус привязка устройство аппаратный электронный"
+    "системы состояние статус привязка устройство аппаратный аппаратная аппаратной электронный работа работоспособность"
+)
+# What a second name of a value is where it names no other thing: a type of data or of keys.
+_TYPES = set_of(
+    "string text int integer bool boolean enum xs xsd java lang usb local network net remote строка текст число "
+    "локальный локальная сетевой сетевая"
 )
 # Elements that are a thing of their own by the name they bear; the state of a <server key="SenseLock"> is the server's.
 _THING_WORDS = set_of(
-    "item param parameter property prop field entry record row section module component element node line tr p info data group "
-    "check details параметр запись строка раздел модуль компонент свойство поле сведения данные группа проверка"
+    "item param parameter property prop field entry record row section module component subsystem element node line tr p info "
+    "data group check details параметр запись строка раздел модуль компонент подсистема свойство поле сведения данные группа проверка"
+)
+# What bears the name of a customer, a machine or a product: that name may hold any word.
+_NAMED_BY_PEOPLE = set_of(
+    "server host computer machine client customer organization organisation company license licence registration product report "
+    "sysinfo installation сервер хост компьютер машина клиент заказчик организация компания лицензия регистрация продукт отчет "
+    "отчёт установка"
 )
 # A user, a document, a driver, a log or a list of what was before may bear the key's name; what is said there is not said
 # of the key now. The words count in the names of an element and of everything around it.
@@ -113,6 +125,7 @@ _FINE = (  # of the state of a part of the thing
     r"(?:работает|connected|running|started|ready|installed|present|found|good|valid|подключ|запущен|установлен|готов|действ|активн|"
     r"найден|обнаружен|доступ|исправ|норм)\w*"
 )
+_DENIAL = r"\b(?:не|нет|no|not|none|null|unknown|неизвестн\w*)\b|эмул|emul|\b(?:demo|trial|test|демо|пробн|тест)"
 _OF_THE_KEY = r"\bключ|\bkey|dongle|senselock|защит|protection|привязк|limit exceeded"
 _TRIAL = r"\b(?:demo|trial|демо(?:верси\w*|нстрационн\w*)?|пробн\w+)\b"
 # Every text that says something of the key holds one of these; words_to_find() looks for their bytes. ASCII only: "K" is
@@ -128,7 +141,8 @@ _CAMEL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 _CLAUSE = re.compile(r"(?:^|[.;:!])\s*")
 _FAILING = (
     r"не (?:работа|найден|обнаруж|подключ|доступ|авториз|отвеча|удал)|недоступ|отсутств|отключ|запрещ|просроч|ист[её]к|заблокир|"
-    r"извлеч[её]н|вынут|отсоедин[её]н|\bудал[её]н[ао]?\b|ч[её]рн\w+ спис|\b(?:removed|unplugged|disconnected|disabled|blocked|blacklist\w*)\b|"
+    r"извлеч[её]н|вынут|отсоедин[её]н|\bудал[её]н[ао]?\b|ч[её]рн\w+ спис|"
+    r"\b(?:removed|unplugged|disconnected|disabled|blocked|blacklist\w*)\b|"
     r"ошибка|сбой|невозможно|(?:нет|без) ключ|not (?:found|available|connect|work|respond|detect|present)|unavailable|exceeded|"
     r"expired|\bno (?:key|device|dongle)\b|\bfail|\berror\b|\bmissing\b|\blost\b|\babsent\b|\bdenied\b"
 )
@@ -262,7 +276,7 @@ class Element:
         self.texts: list[str] = []
         self.children: list[Element] = []
         self.counts: dict[str, int] = {}
-        self.labels: list[str] | None = None
+        self.labels: dict[str, str] | None = None
         self.before = self.tail = ""
         self.inline = False
 
@@ -341,7 +355,8 @@ class Aspect(NamedTuple):
                 if named_error:
                     return CRITICAL, state_in(text) == CRITICAL and not is_past
             if not _FAULT_WORDS.isdisjoint(words):
-                return (None if not text or re.fullmatch(_NO, folded) or (is_past and re.fullmatch(_DATE, folded)) else CRITICAL), False
+                is_over = is_past and re.fullmatch(_DATE, folded)
+                return (None if not text or is_over or re.fullmatch(_NO, folded) else CRITICAL), False
             if not _PRESENCE_WORDS.isdisjoint(words):
                 denied = not _NEGATIONS.isdisjoint(words)
                 if denied or re.fullmatch(_NO, folded):
@@ -418,25 +433,30 @@ def is_first_cell(element: Element, row: Element) -> bool:
     return is_row(row) and row.children[0] is element
 
 
-def labels_of(element: Element) -> list[str]:
-    """The names that an element bears in attributes or children (`<param name="SenseLock ключ"/>`), the best first."""
+def names_of(element: Element) -> dict[str, str]:
+    """The names that an element bears in attributes or children, the best first: `<param name="SenseLock ключ" id="1"/>`."""
     if element.labels is not None:
         return element.labels
     if is_row(element):
-        return [element.children[0].text()]
+        return {"name": element.children[0].text()}
     return _labels_among(element.attributes, element.children)
+
+
+def labels_of(element: Element) -> list[str]:
+    """The names that an element bears, without what kind of name each is."""
+    return list(names_of(element).values())
 
 
 LABEL_REACH = 512
 
 
-def early_labels(element: Element) -> list[str]:
+def early_labels(element: Element) -> dict[str, str]:
     """The names of an element that is too large for a record: in attributes, or in the children that it begins with."""
     early = [child for child in element.children if child.start - element.start <= LABEL_REACH]
     return _labels_among(element.attributes, early)
 
 
-def _labels_among(attributes: dict[str, str], children: Sequence[Element]) -> list[str]:
+def _labels_among(attributes: dict[str, str], children: Sequence[Element]) -> dict[str, str]:
     texts = list(attributes.items())
     seen: dict[str, str] = {}
     for child in children:
@@ -445,7 +465,35 @@ def _labels_among(attributes: dict[str, str], children: Sequence[Element]) -> li
             seen[child.name] = "" if child.name in seen else child.text()
     texts += seen.items()
     found = {(words_in(name) or [""])[-1]: value for name, value in texts if value}
-    return [found[name] for name in LABEL_NAMES if name in found]
+    return {name: found[name] for name in LABEL_NAMES if name in found}
+
+
+def holds_a_binding(element: Element) -> bool:
+    """Whether an element holds, in a place of its own, what is bound: "SenseLock ключ - [работает]", or only its kind."""
+    texts = map(one_line, (*element.attributes.values(), *(child.text() for child in element.children)))
+    return any(BINDING.fullmatch(text) or works_by(text) for text in texts)
+
+
+def is_named_first(element: Element) -> bool:
+    """Whether no name of something else stands before the key's among the names of an element, the best of which are first."""
+    for kind, label in names_of(element).items():
+        words = words_in(label)
+        if names_the_key(label):
+            return True
+        is_type = kind in ("type", "kind", "тип", "вид") and _TYPES.issuperset(words)
+        is_code = kind in ("id", "key", "ключ") and re.fullmatch(r"[\w./:{}-]*[0-9][\w./:{}-]*", label, re.ASCII)
+        if not (is_type or is_code or is_number(label) or _SUBJECT_WORDS.issuperset(words)):
+            return False
+    return False
+
+
+def is_undenied(element: Element) -> bool:
+    """Whether no name that the key bears beside that of its tag is one of another thing, says that there is none, or a trial."""
+    for kind, label in names_of(element).items():
+        is_proper = kind in _PROPER_NAMES and not is_number(label)
+        if (is_proper and _SUBJECT_WORDS.isdisjoint(words_in(label))) or re.search(_DENIAL, label.casefold()):
+            return False
+    return not any(says_failure(label.casefold()) for label in labels_of(element))
 
 
 def is_number(text: str) -> bool:
@@ -519,8 +567,7 @@ def records_of(element: Element, path: str, borne: bool, around: Iterable[str]) 
     if by_tag or any(map(names_the_key, labels)):
         # "SenseLock" as one of several names, or as a detail of another thing, does not make a state that of the key.
         thing = by_tag or (_THING_WORDS | _SUBJECT_WORDS).issuperset(words_in(element.name))
-        sure = thing and all(_SUBJECT_WORDS.issuperset(words_in(label)) or is_number(label) for label in labels)
-        sure = sure and not borne and not bears(labels, True)
+        sure = thing and not borne and not bears(labels, True) and (is_undenied(element) if by_tag else is_named_first(element))
         if element.labels is not None:  # what fails in it may stand anywhere
             statement = unrecognised(TOO_LARGE, labels[0] if labels else element.name, element.place())
             yield Candidate(statement, sure, element.start, path)
@@ -659,17 +706,32 @@ def is_telling(tree: Element) -> bool:
     """Whether any text in a part of the report can be about the key; most parts hold none that can."""
     waiting = [tree]
     for element in waiting:
-        texts = (element.name, *element.attributes, *element.attributes.values(), *element.texts, *(element.labels or ()))
+        texts = (element.name, *element.attributes, *element.attributes.values(), *element.texts, *(element.labels or {}).values())
         if any(map(TELLING.search, texts)):
             return True
         waiting += element.children
     return False
 
 
+NOTHING, IN_A_TITLE, SOFTWARE, OTHERS = range(4)
+"""What stands in an element may only bear the key's name: never, where it has no place of its own name ("Лицензии и
+пользователи"), where no binding is told in full, always."""
+
+
 def bearing_of(element: Element, is_root: bool) -> int:
-    """What stands in an element may only bear the key's name: 2 always, 1 where no binding is told in full, 0 not."""
-    names = (element.name, *labels_of(element))
-    return 2 if bears(names, False, is_root) else 1 if bears(names, True, is_root) else 0
+    """Which of these an element is by its own name and by the names that it bears."""
+    bearing = OTHERS if bears((element.name,), False, is_root) else SOFTWARE if bears((element.name,), True, is_root) else NOTHING
+    for label in () if is_named_by_people(element, is_root) else labels_of(element):
+        if bears((label,), True):
+            first, *others = re.split(r"[,;/&]|\bи\b|\band\b", label, maxsplit=1)
+            whole = OTHERS if bears((label,), False) else SOFTWARE
+            bearing = max(bearing, IN_A_TITLE if others and first.strip() and not bears((first,), True) else whole)
+    return bearing
+
+
+def is_named_by_people(element: Element, is_root: bool = False) -> bool:
+    """Whether the names that an element bears are those of a customer, a machine or a product, or of the whole report."""
+    return is_root or (bool(words_in(element.name)) and _NAMED_BY_PEOPLE.issuperset(words_in(element.name)))
 
 
 def candidates_in(tree: Element, around: Sequence[Element]) -> Iterator[Candidate]:
@@ -686,7 +748,7 @@ def candidates_in(tree: Element, around: Sequence[Element]) -> Iterator[Candidat
 
 
 def _candidates_of(tree: Element, around: Sequence[Element]) -> Iterator[Candidate]:
-    bearing = max((bearing_of(element, not number) for number, element in enumerate(around)), default=0)
+    bearing = max((bearing_of(element, not number) for number, element in enumerate(around)), default=NOTHING)
     parent = around[-1] if around else None
     waiting = [(tree, path_of((*around, tree)), bearing, parent, tree.inline)]
     while waiting:
@@ -695,19 +757,25 @@ def _candidates_of(tree: Element, around: Sequence[Element]) -> Iterator[Candida
         labels = labels_of(element)
         for name, text in element.strings():
             owner = element if name else parent
+            if one_line(text)[1:] == "ривязка:" and owner and holds_a_binding(owner):
+                continue  # the name of the text beside it
             is_name = is_label(name or element.name) or (not name and parent is not None and is_first_cell(element, parent))
             read_there = owner is not None and owner.labels is None and text in labels_of(owner)
             statement = statement_in(text, element.place(name), is_name and read_there)
             if statement:
                 nothing = False
-                names = (element.name, name, *(item for item in labels if item != text))
-                borne = bearing > 1 or inline or bears(names, False, not parent)
+                names = (element.name, name, *(item for item in labels if item != text and not is_named_by_people(element)))
+                has_its_name = names_the_key(element.name) or mentions_binding((element.name, name, *labels))
+                borne = bearing == OTHERS or inline or bears(names, False, not parent)
+                borne = borne or (bearing == IN_A_TITLE and not has_its_name)
                 # A failure in the words of a name may be one: the value to it may stand anywhere.
                 may_be_a_name = (is_name or speaks_of_the_key(text)) and not BINDING.fullmatch(one_line(text))
                 sure = not borne and not (statement.state == CRITICAL and may_be_a_name)
                 yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
         around_it = (parent.name, *labels_of(parent)) if parent else ()
-        for record in records_of(element, path, bearing > 0 or inline, around_it):
+        by_title = bearing == IN_A_TITLE and (names_the_key(element.name) or mentions_binding((element.name,)))
+        borne = inline or (bearing > NOTHING and not by_title)
+        for record in records_of(element, path, borne, around_it):
             nothing = False
             yield record
         if nothing and element.mentions_the_key():

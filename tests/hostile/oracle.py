@@ -251,6 +251,12 @@ NOT_THE_KEY = re.compile(
 )
 SENTENCE = re.compile(r"(?:[Пп]ривязка: ?)?(?:senselock ключ|локальная|домен к [^\s]+) - \[ ?работает ?\]", re.IGNORECASE)
 REFUTED = re.compile(r"не найден|не работа|отсутств|not found|not available|exceeded|ошибка защиты [0-9]|\bдемо\b|\bdemo\b")
+# What bears the name of a customer, a machine or a product, which may hold any word; and the first of several in a title.
+NAMED_BY_PEOPLE = re.compile(
+    r"(?:server|host|computer|machine|client|customer|organi[sz]ation|company|licen[sc]e|registration|product|report|sysinfo|installation|"
+    r"сервер|хост|компьютер|машина|клиент|заказчик|организация|компания|лицензия|регистрация|продукт|отч[её]т|установка)"
+)
+SEVERAL = re.compile(r"[,;/&]|\bи\b|\band\b")
 NUMBERS_OF_ERRORS = ("4107", "4111", "4112", "4113", "4116", "4117", "4118")
 
 
@@ -275,7 +281,8 @@ def record_breaches(data: bytes) -> list[str]:
         named = [*element.attrib.items(), *((child.tag, child.text or "") for child in list(element)[:1] if not len(child))]
         kinds = [value for key, value in named if words_of(key).split()[-1:] in (["name"], ["title"], ["type"], ["kind"], ["id"])]
         if element is not root:
-            other = other or bool(NOT_THE_KEY.search(words_of(element.tag, *kinds)))
+            titles = [] if NAMED_BY_PEOPLE.fullmatch(words_of(element.tag)) else [SEVERAL.split(kind, maxsplit=1)[0] for kind in kinds]
+            other = other or any(NOT_THE_KEY.search(words_of(name)) for name in (element.tag, *titles))
         short = [element.tag, *(kind for kind in kinds if len(kind) < 30 and not other)]
         ours = ours or any(word in name.lower() for name in short for word in ("senselock", "binding", "привязка"))
         texts = [*((key, collapsed(value)) for key, value in element.attrib.items()), ("", whole if own.strip() else "")]

@@ -803,6 +803,71 @@ def test_the_number_of_keys_in_a_list(value: str, state: str) -> None:
     assert state_of(f"{WELL}<param name='SenseLock keys' value='{value}'/>") == state
 
 
+@pytest.mark.parametrize(
+    ("xml", "state"),
+    [
+        *((form.format(text), state)
+          for form in ("<param name='Привязка:' value='{}'/>", "<param><name>Привязка:</name><value>{}</value></param>", "<tr><td>Привязка:</td><td>{}</td></tr>",
+                       "<table><b>Привязка:</b><t>{}</t></table>")
+          for text, state in (("SenseLock ключ - [работает]", "OK"), ("локальная -  [работает]", "OK"), ("SenseLock ключ - [Device &quot;SenseLock&quot; not found]", "CRITICAL"),
+                              ("SenseLock ключ - []", "UNKNOWN"), ("", "UNKNOWN"), ("работает", "UNKNOWN"))),
+        ("<a>Привязка:</a>", "UNKNOWN"), ("<param name='Привязка:'/>", "UNKNOWN"), (f"{WELL}<param name='Привязка:' value=''/>", "UNKNOWN"),
+        (f"{WELL}<a>Привязка:</a>", "UNKNOWN"), ("<tr><td>Привязка:</td><td>SenseLock</td><td>работает</td></tr>", "UNKNOWN"),
+    ],
+)  # fmt: skip
+def test_the_name_of_the_binding_with_its_colon(xml: str, state: str) -> None:
+    assert state_of(xml) == state
+
+
+KEY, BOUND, NAMED = "<SenseLock>работает</SenseLock>", "<binding>SenseLock ключ - [работает]</binding>", WELL
+BY_PEOPLE = ("server name='ООО Старый город'", "registration><name>ЗАО Архив</name", "license><name>Техэксперт: Базы нормативных документов</name",
+             "computer name='BACKUP-SRV'", "server><name>db-log-01</name", "Организация название='ООО Техно-Сервис'", "product title='Помощник пользователя'")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("xml", "state"),
+    [
+        *((f"<{around}>{record}</{re.split('[ >]', around)[0]}>", "OK") for around in BY_PEOPLE for record in (KEY, BOUND, NAMED)),
+        *((f"<{around}>{FAR}{KEY}{FAR}</{re.split('[ >]', around)[0]}>", "OK") for around in BY_PEOPLE),
+        *((f"<{around}>{record}</{around.split()[0]}>", state) for around in ("section name='Лицензии и пользователи'", "section title='Ключ, службы, журналы'")
+          for record, state in ((KEY, "OK"), (BOUND, "OK"), ("<p name='Привязка' value='SenseLock ключ - [работает]'/>", "OK"), (NAMED, "UNKNOWN"), ("<e>SenseLock ключ - [работает]</e>", "UNKNOWN"))),
+        *((f"<{around}>{record}</{around.split()[0]}>", "UNKNOWN") for record in (KEY, BOUND, NAMED)
+          for around in ("section name='Журнал событий и ошибок'", "section name='Пользователи'", "list title='Архив'", "old_server name='x'", "server_log", "group name='Пользователи и лицензии'")),
+        ("<server name='ООО Сервис' binding='SenseLock ключ - [работает]'/>", "OK"),
+    ],
+)  # fmt: skip
+def test_a_proper_name_may_hold_any_word(xml: str, state: str) -> None:
+    assert state_of(xml) == state
+
+
+@pytest.mark.parametrize("root", ["sysinfo name='ООО Техно-Сервис'", "sysinfo title='Отчёт о системе, сервисах и пользователях'", "sysinfo><name>ЗАО Архив</name"])
+def test_the_name_of_the_whole_report_may_hold_any_word(root: str) -> None:
+    assert verdict_on(f"<{root}>{KEY}</sysinfo>".encode()).state == OK
+    assert verdict_on(f"<{root}>{FAR}{KEY}{FAR}</sysinfo>".encode()).state == OK
+    assert verdict_on(f"<log>{KEY}</log>".encode()).state == UNKNOWN  # its tag is no proper name
+
+
+@pytest.mark.parametrize(
+    ("xml", "state"),
+    [
+        *((f"<SenseLock {names} state='работает'/>", "OK")
+          for names in ("type='network'", "type='сетевой'", "type='EliteIV'", "id='key1'", "key='4F2A-77XZ'", "name='Senselock EL-S'", "name='Электронный ключ'", "system='Windows'",
+                        "device='/dev/bus/usb/001/004'", "name='12'")),
+        *((f"<SenseLock {names} state='работает'/>", "UNKNOWN")
+          for names in ("type='служба'", "type='driver'", "type='демо'", "type='эмулятор'", "type='пользователь'", "name='Банк'", "name='Guardant'", "name='Служба SenseLock'", "key='нет'",
+                        "device='none'", "key='не найден'", "device='неизвестно'", "type='архивный ключ, архив'")),
+        *((f"<{tag} state='работает'/>", "OK") for tag in ("subsystem name='SenseLock'", "item id='12' name='SenseLock' type='string'", "property name='senselock' type='java.lang.String'",
+                                                           "param name='SenseLock' type='text'", "param name='Работа ключа SenseLock'", "param name='Работоспособность ключа SenseLock'",
+                                                           "param name='Аппаратная защита SenseLock'", "параметр id='A-7' имя='SenseLock'", "item type='string' имя='SenseLock'")),
+        *((f"<{tag} state='работает'/>", "UNKNOWN") for tag in ("module name='Банк' key='SenseLock'", "module name='Банк2' key='SenseLock'", "item title='Обмен' module='SenseLock'",
+                                                                "module name='SenseLock' type='служба'", "item type='Банк' id='SenseLock'", "server key='SenseLock'")),
+    ],
+)  # fmt: skip
+def test_a_second_name(xml: str, state: str) -> None:
+    """An id or a type is no other thing; a name that stands before the key's is."""
+    assert state_of(xml) == state
+
+
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
@@ -909,7 +974,7 @@ def test_the_verdict_depends_neither_on_blocks_nor_on_handlers(monkeypatch: pyte
     """Blocks of any length, handlers everywhere or only where a word is, exact paths or not: one verdict."""
     usual = kodeks_report.words_to_find
     states = set()
-    for number, data in enumerate(documents(90)):
+    for number, data in enumerate(documents(124)):
         reach = (40, 64, 200, 700)[number % 4]
         monkeypatch.setattr(kodeks_report, "REACH", reach)
         verdicts = set()
