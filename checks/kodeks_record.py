@@ -31,6 +31,7 @@ from kodeks_binding import (
     error_code,
     failing,
     judge_binding,
+    means_works,
     one_line,
     parse_license_page,
     set_of,
@@ -66,7 +67,8 @@ _TYPES = set_of(
 # Elements that are a thing of their own by the name they bear; the state of a <server key="SenseLock"> is the server's.
 _THING_WORDS = set_of(
     "item param parameter property prop field entry record row section module component subsystem element node line tr p info "
-    "data group check details параметр запись строка раздел модуль компонент подсистема свойство поле сведения данные группа проверка"
+    "data group check details параметр запись строка раздел модуль компонент подсистема свойство поле сведения данные группа "
+    "проверка"
 )
 # What bears the name of a customer, a machine or a product: that name may hold any word.
 _NAMED_BY_PEOPLE = set_of(
@@ -706,8 +708,8 @@ def is_telling(tree: Element) -> bool:
     """Whether any text in a part of the report can be about the key; most parts hold none that can."""
     waiting = [tree]
     for element in waiting:
-        texts = (element.name, *element.attributes, *element.attributes.values(), *element.texts, *(element.labels or {}).values())
-        if any(map(TELLING.search, texts)):
+        texts = (element.name, *element.attributes, *element.attributes.values(), *element.texts)
+        if any(map(TELLING.search, (*texts, *(element.labels or {}).values()))):
             return True
         waiting += element.children
     return False
@@ -876,6 +878,12 @@ def parse_pin(path: str) -> Pin | None:
     return Pin(tuple((step[1], int(step[2] or 1)) for step in steps if step), attribute, path)
 
 
+def may_work(text: str) -> bool:
+    """Whether a text may mean that the key works, in words that are not known or that were not given."""
+    words = [word for word in words_in(text) if word not in _SUBJECT_WORDS]
+    return len(text) <= 100 and not says_failure(text.casefold()) and (state_in(text) == OK or means_works("".join(words)))
+
+
 def judge_pinned(text: str, works: str, path: str) -> Statement:
     """The statement of the value that --record names: it works when it says so in the words known or given."""
     place = f"record {runtime.clean(path, 200)}"
@@ -883,6 +891,9 @@ def judge_pinned(text: str, works: str, path: str) -> Statement:
     binding = statement_in(text, place)
     if text == one_line(works) or (works == WORKS and state_in(text) == OK) or (binding and binding.state == OK):
         return Statement(OK, binding.sentence if binding and binding.state == OK else works_by("SenseLock ключ"), text, "", place)
+    if text and may_work(text):
+        what = f"the pinned record is not the text that works, which is '{runtime.clean(works, 60)}'"
+        return _with_place(unrecognised(what, text, place), ": if it means that the key works, give it as --working")
     if text:
-        return _with_place(failing(text, place))
+        return _with_place(failing(text, place, text))
     return _with_place(unrecognised("the pinned record is empty", text, place), ": see -vv, then pin another")

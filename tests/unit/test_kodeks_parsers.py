@@ -1053,12 +1053,21 @@ def test_pinned_values(path: str, expected: str | None) -> None:
     ("text", "works", "state"),
     [
         ("работает", kodeks_binding.WORKS, OK), (" [работает] ", kodeks_binding.WORKS, OK), ("SenseLock ключ - [работает]", kodeks_binding.WORKS, OK),
-        ("1", "1", OK), ("1", kodeks_binding.WORKS, CRITICAL), ("0", "1", CRITICAL), ("работает", "1", CRITICAL), ("", "1", UNKNOWN),
-        (" ", kodeks_binding.WORKS, UNKNOWN), ("не работает", kodeks_binding.WORKS, CRITICAL), ("SenseLock ключ - [работает", kodeks_binding.WORKS, CRITICAL),
+        ("1", "1", OK), ("1", kodeks_binding.WORKS, CRITICAL), ("0", "1", CRITICAL), ("работает", "1", UNKNOWN), ("", "1", UNKNOWN),
+        (" ", kodeks_binding.WORKS, UNKNOWN), ("не работает", kodeks_binding.WORKS, CRITICAL), ("SenseLock ключ - [работает", kodeks_binding.WORKS, UNKNOWN),
+        *((text, kodeks_binding.WORKS, UNKNOWN) for text in ("Работает", "РАБОТАЕТ.", "ok", "true", "active", "works", "да", "Ключ работает", "SenseLock: работает")),
+        *((text, kodeks_binding.WORKS, CRITICAL) for text in ("нет", "false", "inactive", "Ключ не работает", "работает с ошибками", "4111", "ok, error 4111")),
+        ("SenseLock ключ - [работает]", "ok", OK), ("да", "ok", UNKNOWN), ("нет", "ok", CRITICAL),
     ],
 )  # fmt: skip
 def test_judge_pinned(text: str, works: str, state: int) -> None:
     assert kodeks_record.judge_pinned(text, works, "/a").state == state
+
+
+def test_what_a_pinned_text_is_told_to_be() -> None:
+    assert kodeks_record.judge_pinned("Ok", "работает", "/a").sentence == (
+        "the pinned record is not the text that works, which is 'работает': 'Ok' (record /a): if it means that the key works, give it as --working")  # fmt: skip
+    assert kodeks_record.judge_pinned("4111", "работает", "/a").sentence == f"server reports: 4111: {NO_KEY} (record /a)"
 
 
 def test_every_path_that_is_shown_can_be_pinned() -> None:
