@@ -268,13 +268,17 @@ class Element:
     """An element of the report. `start` is its first byte, -1 once it is larger than a record can be.
 
     `texts` are what stands before, between and behind its `children`. `labels` are fixed once it is too large. `inline`:
-    it stands in the middle of a text. `before`, `tail`: the end of the text that was read last in a large one.
+    it stands in the middle of a text. `before`, `tail`: the end of the text that was read last in a large one. `size` is the
+    number of characters in its tag.
     """
 
-    __slots__ = ("attributes", "before", "children", "counts", "inline", "labels", "name", "number", "start", "tail", "texts")
+    __slots__ = (
+        "attributes", "before", "children", "counts", "inline", "labels", "name", "number", "size", "start", "tail", "texts",
+    )  # fmt: skip
 
     def __init__(self, name: str, attributes: dict[str, str], start: int = -1, number: int = 1) -> None:
         self.name, self.attributes, self.start, self.number = name, attributes, start, number
+        self.size = len(name) + sum(map(len, attributes.values())) if attributes else len(name)
         self.texts: list[str] = []
         self.children: list[Element] = []
         self.counts: dict[str, int] = {}

@@ -56,6 +56,10 @@ CUT_OFF = frozenset((3, 5, 6, 20))  # expat: no element found, unclosed token, p
 _DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]{1,200}\?>")
 _DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]{1,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 TOO_DEEP = "the report is nested too deep or has too many different names to be one"
+MAX_OPEN = 1 << 20  # characters in the tags of all elements that are open
+MAX_MEMORY = 14 << 20  # bytes that a report may take; expat keeps every name, seen by a handler or not
+LOOK_AT_MEMORY = 64  # blocks
+TOO_LONG = "the report has tags or names too long to be one: check what makes or stores it"
 
 
 _WHOLE_TAG = rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>"""
@@ -207,6 +211,15 @@ def words_to_find(beginning: bytes) -> tuple[bytes, ...]:
     return words
 
 
+def memory_held() -> int:
+    """The bytes of memory that this process holds; 0 where the system does not tell it."""
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:
+            return int(file.read(200).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):  # not Linux
+        return 0
+
+
 class ReportParser:
     """Reads one report block by block and collects what it says of the key.
 
@@ -225,6 +238,7 @@ class ReportParser:
         self._pinned_element: Element | None = None
         self._exact, self._near = exact or pin is not None, False
         self._stack = [Element("", {})]
+        self._open = 0  # characters in the tags of the elements in it
         self._passed = 0  # elements that are open and began where no handler was on
         self._waiting: list[Candidate] = []  # found in a large element: the text that follows decides
         self._in_section = False
@@ -247,7 +261,7 @@ class ReportParser:
         part = Part(b"", b"")
         before = (False, False)  # whether the two blocks before the held one are to be looked at
         held_hit = pending = False
-        allocated = sys.getallocatedblocks()
+        allocated, taken, number = sys.getallocatedblocks(), memory_held(), 0
         first = True  # handlers are on for the first block, to see the root
         for block in itertools.chain(blocks, (b"",)):
             searched = new = tail + block
@@ -267,8 +281,11 @@ class ReportParser:
                     held_hit = self._pass_over(part, following)
                 self._attach(first or any(before) or held_hit or hit or (self._exact and not self._pin))
                 pending, first = self._feed(held), False
+                number += 1
                 if sys.getallocatedblocks() - allocated > MAX_GROWTH:
                     raise runtime.Problem(TOO_DEEP)
+                if number % LOOK_AT_MEMORY == 0 and memory_held() - taken > MAX_MEMORY:
+                    raise runtime.Problem(TOO_LONG)
             before, held, held_hit, part, tail = (before[1], held_hit), block, hit, following, block[-32:]
         self._feed(b"", True)
         self._release(False)
@@ -300,6 +317,9 @@ class ReportParser:
         self._attach(False)  # what is open and known is judged before it is forgotten
         self._stack[known + 1 :] = staying
         self._passed = passed - len(staying)
+        self._open = 0
+        for element in self._stack:
+            self._keep_open(element)
         return False
 
     def _open_behind(self, part: Part, exactly: bool) -> tuple[int, int]:
@@ -393,6 +413,12 @@ class ReportParser:
         self._stack.append(element)
         if len(self._stack) > MAX_DEPTH:
             raise runtime.Problem(TOO_DEEP)
+        self._keep_open(element)
+
+    def _keep_open(self, element: Element) -> None:
+        self._open += element.size
+        if self._open > MAX_OPEN:
+            raise runtime.Problem(TOO_LONG)
 
     def _text(self, text: str) -> None:
         element = self._stack[-1]
@@ -423,6 +449,7 @@ class ReportParser:
         if self._waiting:
             self._release(False)
         element = self._stack.pop()
+        self._open -= element.size
         parent = self._stack[-1]
         parent.tail = parent.before = ""
         self._matched = min(self._matched, len(self._stack) - 1)
@@ -502,8 +529,8 @@ class ReportParser:
         """The key may be named in the text of an element that is larger than a record."""
         found = SENSELOCK.search(text)
         if found:
-            shown = text[max(0, found.start() - 40) : found.end() + 40]
-            statement = unrecognised("no state", shown)
+            # Nothing of what stands around the word: it may be the half of a secret, which nothing recognises any more.
+            statement = unrecognised("no state", found[0])
             self.findings.add(Candidate(statement, False, self._parser.CurrentByteIndex, path_of(where)))
 
 
