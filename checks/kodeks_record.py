@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 # --- Words ----------------------------------------------------------------------------------------------------
 
-SENSELOCK = re.compile("senselock", re.IGNORECASE | re.ASCII)
+SENSELOCK = re.compile("sense[ _-]?lock", re.IGNORECASE | re.ASCII)
 STATE_NAMES = set_of("state status result value val text работа состояние статус результат значение")
 _STRICT_STATE_NAMES = set_of("state status состояние статус")
 LABEL_NAMES = ("name", "title", "label", "caption", "subject", "key", "param", "parameter", "device", "module", "component",
@@ -113,13 +113,17 @@ _SIDE_WORDS = set_of("is has message text description of number ключей т�
 _COUNTS = set_of("count number total количество число")
 # What is told of a time before may be over; of an error that is only a date.
 _PAST_WORDS = set_of("last latest time date when since последняя последний последнее последней время дата когда")
+_OTHER_TIME = r"прошл|предыдущ|прежн|вчера|истори|архив|\bбыл|previous|\blast\b|\bold\b|histor|yesterday|archiv|sense"
 _DATE = r"(?=.*\d.*[.:/-])[\dtz\s.,:/+-]+"
 _NEGATIONS = set_of("not no не нет")
 _DENYING = _NEGATIONS | set_of("отсутствует missing absent lost expired")
 _DETAIL_WORDS = _SIDE_WORDS | _PAST_WORDS | _CODE_WORDS | _ERROR_WORDS | _FAULT_WORDS | _PRESENCE_WORDS | _NEGATIONS
 _OUR_WORDS = _SUBJECT_WORDS | STATE_NAMES | _DETAIL_WORDS
 _NO = r"(?:0x)?0+|no|n|false|none|off|null|nil|n/a|[-\u2014]+|нет|не|ложь|выкл\w*|отсутству\w+"
-_NO_ERROR = r"ok|ок|success\w*|успешно|норма"
+_NO_ERROR = (
+    r"ok|ок|success\w*|успешно|норма|операция (?:успешно (?:завершена|выполнена)|(?:завершена|выполнена) успешно)|"
+    r"(?:the )?operation completed successfully"
+)
 _NO_STATE = (  # of a text beside a good state: a number, a date, a version, a model, or yes
     r"[\d\s.,:/+_-]+|v?\d[\w.-]*|[a-z][a-z_-]*[\divx][\w.-]*|ok|ок|true|yes|да|on|вкл\w*|enabled|active|активен|норма|исправен"
 )
@@ -133,7 +137,7 @@ _TRIAL = r"\b(?:demo|trial|демо(?:верси\w*|нстрационн\w*)?|п
 # Every text that says something of the key holds one of these; words_to_find() looks for their bytes. ASCII only: "K" is
 # also the lower case of the Kelvin sign, which those bytes are not.
 TELLING_WORDS = ("ривязк", "локальная", "домен")
-TELLING = re.compile("|".join(("senselock", *TELLING_WORDS)), re.IGNORECASE | re.ASCII)
+TELLING = re.compile("|".join((SENSELOCK.pattern, *TELLING_WORDS)), re.IGNORECASE | re.ASCII)
 _WORD = re.compile(r"[^\W_]+")
 _GLUED = re.compile(  # names of two words that nothing parts: keyfound, errorcount
     r"\b(is|has|last|keys?|dongle|device|err|errors?)"
@@ -154,7 +158,8 @@ _NO_FAILURE = (
     r"\bне (?:(?:находится )?в ч[её]рн\w+ спис\w+|(?:отключ|заблокир|извлеч|просроч)\w+)|"
     r"\bnot (?:blocked|blacklisted|disabled|removed|disconnected|expired)\b|"
     r"(?:ошиб(?:ок|ки)|сбо(?:ев|и)) не (?:найден|обнаруж)\w+|"
-    r"\b(?:нет|без|no|without) (?:ошибок|сбоев|errors?|failures?|faults?)\b|\bnothing (?:is )?(?:missing|lost|absent|denied)\b|"
+    r"\b(?:нет|без|no|without) (?:ошиб(?:ок|ки)|сб(?:оев|оя)|errors?|failures?|faults?)\b|"
+    r"\bnothing (?:is )?(?:missing|lost|absent|denied)\b|"
     r"\b(?:если|когда|при|if|when|in case)\b[^,.;:!]*"
 )
 _KINDS = ("локальная", "домен к ")  # of a binding, beside the key; works_by() knows which of them are good
@@ -217,7 +222,7 @@ def statement_in(text: str, place: str = "", is_name: bool = False) -> Statement
     if "<" in text and "ривязка:" in text.lower():
         statements = parse_license_page(text, place)
         return worst_of(statements) if statements else None
-    text = one_line(text)
+    text = one_line(_line_of_the_binding(re.sub("&nbsp;|&#160;|&#xa0;", " ", text, flags=re.IGNORECASE)))
     if text[1:].startswith("ривязка:"):
         return judge_binding(text.partition(":")[2], place)
     if text.casefold().startswith("привязка:"):  # in capitals, which no server is known to write
@@ -237,6 +242,18 @@ def statement_in(text: str, place: str = "", is_name: bool = False) -> Statement
     return unrecognised("the state of the key is not written as it is known", text, place) if state == OK else None
 
 
+def _line_of_the_binding(text: str) -> str:
+    """Of a text of lines that each tell a name and a value, the one that tells the binding; any other text whole."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    found = [line for line in lines if one_line(line)[1:].startswith("ривязка:")]
+    if len(lines) < 2 or len(found) != 1 or not BINDING.fullmatch(one_line(found[0]).partition(":")[2].strip()):
+        return text
+    others = [one_line(line).casefold() for line in lines if line is not found[0]]
+    if any(not re.fullmatch(r"[^:]{1,60}: ?\S.*", line) or says_failure(line) or re.search(_OTHER_TIME, line) for line in others):
+        return text
+    return found[0]
+
+
 def _state_of_the_key_in(text: str) -> int | None:
     """What a text says behind the key's name, OK or CRITICAL; None where it says neither."""
     clauses = _CLAUSE.finditer(text[:500]) if SENSELOCK.search(text) else ()
@@ -251,7 +268,7 @@ def names_a_failure(name: str) -> bool:
 
 def _behind_the_name(text: str) -> str:
     """What follows the key's name at the start of a text, "" where the text does not start with it."""
-    end, named = 0, False
+    text, end, named = SENSELOCK.sub("senselock", text), 0, False
     for word in _WORD.finditer(text):
         if word[0].lower() not in _SUBJECT_WORDS:
             break
@@ -350,8 +367,8 @@ class Aspect(NamedTuple):
         is_past = not _PAST_WORDS.isdisjoint(words)
         if words and _OUR_WORDS.issuperset(words):
             if not _ERROR_WORDS.isdisjoint(words) or not _CODE_WORDS.isdisjoint(words):
-                left = re.sub(_NO_FAILURE, "", folded).strip(" .,;!")
-                if not left or re.fullmatch(_NO, folded) or re.fullmatch(_NO_ERROR, folded):
+                left = re.sub(r"^(?:0x)?0+(?![\w.,])", "", re.sub(_NO_FAILURE, "", folded)).strip(" .,:;!()-")
+                if not left or re.fullmatch(_NO, folded) or re.fullmatch(_NO_ERROR, left):
                     return None, False
                 if is_past and re.fullmatch(_DATE, folded):
                     return None, False
@@ -383,8 +400,11 @@ class Aspect(NamedTuple):
     def is_detail(self) -> bool:
         """Whether it is nothing but a number, a date, a version, a name, or yes: no second state beside a good one."""
         text = one_line(self.text).casefold()
-        model = [word for word in words_in(text) if word not in _SUBJECT_WORDS] if SENSELOCK.search(text) else [text]
-        return all(re.fullmatch(_NO_STATE, word) for word in model if word)
+        words = words_in(text)
+        others = [word for word in words if word not in _SUBJECT_WORDS]
+        if 0 < len(others) < len(words) and all(re.fullmatch(_FINE, word) for word in others):
+            return True  # "Ключ подключен"
+        return all(re.fullmatch(_NO_STATE, word) for word in (others if SENSELOCK.search(text) else [text]) if word)
 
     def names_an_error(self) -> bool:
         """Whether it is the number of an error by its name."""

@@ -291,7 +291,10 @@ class ReportParser:
         self._release(False)
 
     def _holds_a_word(self, block: bytes, words: tuple[bytes, ...]) -> bool:
-        if not words or b"senselock" in block.lower() or b"&#" in block[:33]:
+        if not words or b"&#" in block[:33]:
+            return True
+        lower = block.lower()
+        if b"sense" in lower and re.search(rb"sense[ _-]?lock", lower):
             return True
         # One byte is found ten times faster than two, and the last one of most words is rare: this halves the search.
         return any(word in block for word in words if word[-1:] in block)

@@ -130,7 +130,7 @@ def inside(text: str, value: float) -> bool:
 
 WORKS = "работает"
 SAYS_WORKS = re.compile(r"(?<![\w-])(?<!не )(?<!не)работает(?!\w)")
-CONTEXT = re.compile("senselock|ривязк|локальная|домен", re.IGNORECASE)
+CONTEXT = re.compile("sense[ _-]?lock|ривязк|локальная|домен", re.IGNORECASE)
 # What a failing binding says in field captures.
 FAILURES = ('device "senselock" not found', "user limit exceeded", "key limit exceeded", "не авторизовал ключ",
             "key is not available", "невозможно получить привязку", "не работает", "ошибка защиты")  # fmt: skip

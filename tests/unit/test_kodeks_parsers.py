@@ -868,6 +868,45 @@ def test_a_second_name(xml: str, state: str) -> None:
     assert state_of(xml) == state
 
 
+LINES = "Рег. номер: 1\n{}\nПользователей: 20"
+
+
+@pytest.mark.parametrize(
+    ("xml", "state"),
+    [
+        *((f"<SenseLock><state>работает</state><error>{text}</error></SenseLock>", "OK")
+          for text in ("0 (нет ошибки)", "0 - OK", "0: Успешно", "0x0 success", "Операция успешно завершена", "The operation completed successfully.", "0x00000000")),
+        *((f"<SenseLock><state>работает</state><error>{text}</error></SenseLock>", "UNKNOWN")
+          for text in ("0 - 4111", "0: 17", "0.5", "Операция завершена", "успешно, но 17", "-1")),
+        ("<SenseLock><state>работает</state><error>0: ключ не найден</error></SenseLock>", "CRITICAL"),
+        *((f"<SenseLock><state>работает</state><text>{text}</text></SenseLock>", state)
+          for text, state in (("Ключ подключен", "OK"), ("Ключ SenseLock найден", "OK"), ("ключ 0", "UNKNOWN"), ("Ключ", "UNKNOWN"), ("Ключ подключен вчера", "UNKNOWN"), ("Ключ не подключен", "CRITICAL"))),
+        # A text of lines.
+        (f"<t>{LINES.format('Привязка: SenseLock ключ -  [работает]')}</t>", "OK"),
+        (f"<t>\r\n  {LINES.format('  Привязка: локальная - [работает]')}\r\n</t>", "OK"),
+        (f"<t>{LINES.format('Привязка: SenseLock ключ - [не работает]')}</t>", "CRITICAL"),
+        (f"<t>{LINES.format('Привязка: SenseLock ключ - [работает')}</t>", "UNKNOWN"),
+        (f"<t>{LINES.format('Новая Привязка: SenseLock ключ - [работает]')}</t>", "UNKNOWN"),
+        ("<t>Привязка:\n SenseLock ключ -\n [работает]</t>", "OK"),
+        ("<t>вчера\nПривязка: SenseLock ключ - [работает]</t>", "UNKNOWN"),
+        ("<t>Предыдущий отчёт: 1\nПривязка: SenseLock ключ - [работает]</t>", "UNKNOWN"),
+        ("<t>Привязка: SenseLock ключ - [работает]\nСостояние: ключ не найден</t>", "UNKNOWN"),
+        ("<t>Привязка: SenseLock ключ - [работает]\nи больше ничего</t>", "UNKNOWN"),
+        (f"<log><t>{LINES.format('Привязка: SenseLock ключ - [работает]')}</t></log>", "UNKNOWN"),
+        # Escaped twice, and the name in other spellings.
+        ("<b>Привязка: SenseLock ключ&amp;nbsp;-&amp;nbsp; [работает]</b>", "OK"), ("<b>SenseLock&amp;#160;ключ - [работает]</b>", "OK"),
+        ("<b>SenseLock ключ - [не&amp;nbsp;работает]</b>", "CRITICAL"), ("<b>SenseLock ключ - &amp;#91;работает]</b>", "UNKNOWN"),
+        *((form.format(name), state) for name in ("Sense_Lock", "Sense-Lock", "SENSE_LOCK")
+          for form, state in (("<{0}>работает</{0}>", "OK"), ("<{0} state='не работает'/>", "CRITICAL"), ("<{0}_driver>работает</{0}_driver>", "UNKNOWN"))),
+        *((f"{FAR}<param name='{name}' value='{value}'/>{FAR}", state) for name in ("Sense Lock", "sense-lock ключ") for value, state in (("работает", "OK"), ("не найден", "CRITICAL"))),
+        (f"{FAR}<b>Device &quot;Sense Lock&quot; not found</b>{FAR}", "CRITICAL"),
+        ("<b>Sense Lock ключ - [работает]</b>", "UNKNOWN"),  # of a binding only the known spelling is good
+    ],
+)  # fmt: skip
+def test_healthy_records_in_other_words(xml: str, state: str) -> None:
+    assert state_of(xml) == state
+
+
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
