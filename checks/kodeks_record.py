@@ -83,17 +83,24 @@ _BEARERS = _DOCUMENTS | set_of(
     "account accounts owner owners author authors автор авторы автора login logins log logs logging eventlog syslog лог "
     "логи логов journal event events message messages query queries help example examples template templates hosts хосты "
     "хостов volume volumes том тома томы томов database databases база базы базу базе базой базам базах базами prev last old "
-    "former past default defaults expected archive archives backup backups старый старая старое старые"
+    "former past default defaults expected archive archives backup backups старый старая старое старые demo demos "
+    "trial trials демо before yesterday вчера news search searches codes коды"
 )
 _BEARER_STEMS = (
     "user", "пользовател", "логин", "журнал", "событи", "сообщени", "notification", "уведомлени", "запрос", "справк", "пример",
     "шаблон", "памятк", "инструкци", "previous", "histor", "предыдущ", "прошл", "прежн", "истори", "ожидаем", "архив",
+    "legend", "легенд", "словар", "cache", "кэш", "changelog", "новост", "ticket", "поиск", "session", "сеанс", "возможн",
 )  # fmt: skip
+# What only explains the words of a report says nothing of any key: neither that it works nor that it fails.
+_DEFINITIONS = set_of("legend legends легенда enum enums enumeration possible translation translations glossary словарь")
 _SOFTWARE = set_of(
     "driver drivers process processes процесс процессы процесса процессов daemon daemons демон демоны демонов software program "
-    "programs программа программы программу package packages installed installs"
+    "programs программа программы программу package packages installed installs lib libs library libraries job jobs"
 )
-_SOFTWARE_STEMS = ("драйвер", "servic", "служб", "сервис", "пакет", "установленн")
+_SOFTWARE_STEMS = (
+    "драйвер", "servic", "служб", "сервис", "пакет", "установленн", "task", "задач", "thread", "поток", "plugin", "плагин",
+    "библиотек",
+)  # fmt: skip
 # Beside its state a record may tell an error, or whether the key is there, under names of these words and of no others.
 _ERROR_WORDS = set_of(
     "error errors err errno fault faults failure failures failed problem problems missing absent lost expired ошибка ошибки "
@@ -739,13 +746,15 @@ def is_telling(tree: Element) -> bool:
     return False
 
 
-NOTHING, IN_A_TITLE, SOFTWARE, OTHERS = range(4)
+NOTHING, IN_A_TITLE, SOFTWARE, OTHERS, DEFINITIONS = range(5)
 """What stands in an element may only bear the key's name: never, where it has no place of its own name ("Лицензии и
-пользователи"), where no binding is told in full, always."""
+пользователи"), where no binding is told in full, always; in definitions it is not even a failure."""
 
 
 def bearing_of(element: Element, is_root: bool) -> int:
     """Which of these an element is by its own name and by the names that it bears."""
+    if not _DEFINITIONS.isdisjoint(words_in(element.name)):
+        return DEFINITIONS
     bearing = OTHERS if bears((element.name,), False, is_root) else SOFTWARE if bears((element.name,), True, is_root) else NOTHING
     for label in () if is_named_by_people(element, is_root) else labels_of(element):
         if bears((label,), True):
@@ -780,6 +789,11 @@ def _candidates_of(tree: Element, around: Sequence[Element]) -> Iterator[Candida
     while waiting:
         element, path, bearing, parent, inline = waiting.pop()
         nothing = True
+        if max(bearing, bearing_of(element, not parent)) == DEFINITIONS:
+            if element.mentions_the_key():
+                yield mention(element, path)
+            waiting += [(child, path + child.step(), DEFINITIONS, element, inline) for child in reversed(element.children)]
+            continue
         labels = labels_of(element)
         for name, text in element.strings():
             owner = element if name else parent
@@ -792,7 +806,7 @@ def _candidates_of(tree: Element, around: Sequence[Element]) -> Iterator[Candida
                 nothing = False
                 names = (element.name, name, *(item for item in labels if item != text and not is_named_by_people(element)))
                 has_its_name = names_the_key(element.name) or mentions_binding((element.name, name, *labels))
-                borne = bearing == OTHERS or inline or bears(names, False, not parent)
+                borne = bearing >= OTHERS or inline or bears(names, False, not parent)
                 borne = borne or (bearing == IN_A_TITLE and not has_its_name)
                 # A failure in the words of a name may be one: the value to it may stand anywhere.
                 may_be_a_name = (is_name or speaks_of_the_key(text)) and not BINDING.fullmatch(one_line(text))

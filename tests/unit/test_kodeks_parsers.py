@@ -907,6 +907,30 @@ def test_healthy_records_in_other_words(xml: str, state: str) -> None:
     assert state_of(xml) == state
 
 
+@pytest.mark.parametrize(
+    ("xml", "state"),
+    [
+        *((f"<{around}><item name='SenseLock' state='работает'/></{around}>", "UNKNOWN")
+          for around in ("legend", "Легенда", "possible_values", "tasks", "Задачи", "jobs", "threads", "Потоки", "libs", "plugins", "demo", "trial", "cached", "yesterday", "before", "codes")),
+        *((f"<{around}>{FAR}<a><item>SenseLock ключ - [работает]</item></a>{FAR}</{around}>", "UNKNOWN")
+          for around in ("changelog", "news", "Новости", "tickets", "search", "sessions", "Сеансы", "legend", "enum")),
+        ("<section name='Легенда'><item name='SenseLock' state='работает'/></section>", "UNKNOWN"),
+        ("<tasks><e>Привязка: SenseLock ключ - [работает]</e></tasks>", "OK"),  # as among services: a binding is told in full
+        # What explains words says nothing, be it good or bad; a list of codes may be of those that came.
+        ("<enum name='SenseLock state'><value>работает</value><value>не работает</value></enum>", "UNKNOWN"),
+        (f"{WELL}<enum name='SenseLock state'><value>работает</value><value>не работает</value></enum>", "OK"),
+        (f"{WELL}<legend><a><SenseLock>не работает</SenseLock></a></legend>", "OK"),
+        (f"{WELL}<codes><code id='4111'>Ключ SenseLock не найден</code></codes>", "UNKNOWN"),
+        (f"{WELL}<section name='Легенда'><SenseLock>не работает</SenseLock></section>", "UNKNOWN"),
+        (f"{WELL}<enumerated_keys><SenseLock>не работает</SenseLock></enumerated_keys>", "CRITICAL"),
+        (f"{WELL}<param name='Код ошибки защиты' value='4111'/>", "UNKNOWN"),
+        ("<enum><a>домен к X - [работает]</a></enum>", "CRITICAL"),  # no record at all
+    ],
+)  # fmt: skip
+def test_lists_of_other_things(xml: str, state: str) -> None:
+    assert state_of(xml) == state
+
+
 @pytest.mark.parametrize("schema", reports.SCHEMAS)
 @pytest.mark.parametrize("binding", [*reports.GOOD_BINDINGS, *reports.BAD_BINDINGS])
 def test_every_binding_in_every_schema(schema: str, binding: str) -> None:
