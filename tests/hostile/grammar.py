@@ -389,7 +389,7 @@ def decoy(random: Random) -> tuple[str, reports.Fields]:
 
 
 FAILING_BINDINGS = reports.BAD_BINDINGS
-OTHERS = ("log", "users", "events", "Журнал", "documents", "help", "history", "previous", "queries")
+OTHERS = ("log", "users", "events", "Журнал", "documents", "help", "history", "previous", "queries", "legend", "sessions", "changelog", "Новости", "yesterday")
 
 
 def elsewhere(random: Random, record: str) -> str:

@@ -247,10 +247,11 @@ def archive_breaches(data: bytes) -> list[str]:
 NOT_THE_KEY = re.compile(
     r"\b(?:user|пользоват|log(?:s|ging)?\b|журнал|event|событ|message|сообщ|docs?\b|document|документ|quer|запрос|help|example|пример|hosts|volume|"
     r"том(?:а|ы|ов)?\b|баз[аыу]?\b|previous|old\b|histor|expected|default|предыд|истори|ожида|servic|служб|driver|драйвер|process\b|process?es|"
-    r"процесс|daemon|демон(?:ы|ов)?\b|install(?:ed|s)\b)"
+    r"процесс|daemon|демон(?:ы|ов)?\b|install(?:ed|s)\b|legend|легенд|enum\b|possible|возможн|demo\b|trial\b|cache|yesterday|before\b|"
+    r"вчера|news\b|новост|changelog|ticket|search|поиск|session|сеанс|codes\b)"
 )
 SENTENCE = re.compile(r"(?:[Пп]ривязка: ?)?(?:senselock ключ|локальная|домен к [^\s]+) - \[ ?работает ?\]", re.IGNORECASE)
-REFUTED = re.compile(r"не найден|не работа|отсутств|not found|not available|exceeded|ошибка защиты [0-9]|\bдемо\b|\bdemo\b")
+REFUTED = re.compile(r"извлеч[её]н|unplugged|disconnected|не найден|не работа|отсутств|not found|not available|exceeded|ошибка защиты [0-9]|\bдемо\b|\bdemo\b")
 # What bears the name of a customer, a machine or a product, which may hold any word; and the first of several in a title.
 NAMED_BY_PEOPLE = re.compile(
     r"(?:server|host|computer|machine|client|customer|organi[sz]ation|company|licen[sc]e|registration|product|report|sysinfo|installation|"
