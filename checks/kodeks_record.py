@@ -89,7 +89,8 @@ _BEARERS = _DOCUMENTS | set_of(
 _BEARER_STEMS = (
     "user", "пользовател", "логин", "журнал", "событи", "сообщени", "notification", "уведомлени", "запрос", "справк", "пример",
     "шаблон", "памятк", "инструкци", "previous", "histor", "предыдущ", "прошл", "прежн", "истори", "ожидаем", "архив",
-    "legend", "легенд", "словар", "cache", "кэш", "changelog", "новост", "ticket", "поиск", "session", "сеанс", "возможн",
+    "legend", "легенд", "словар", "possible", "возможн", "cache", "кэш", "changelog", "новост", "ticket", "поиск", "session",
+    "сеанс",
 )  # fmt: skip
 # What only explains the words of a report says nothing of any key: neither that it works nor that it fails.
 _DEFINITIONS = set_of("legend legends легенда enum enums enumeration possible translation translations glossary словарь")
@@ -112,6 +113,7 @@ _PRESENCE_WORDS = set_of(
     "найдено найдены обнаружен обнаружена обнаружено подключен подключён подключена подключено наличие присутствует доступен "
     "доступна доступно вставлен вставлено активен количество working works enabled actual keys ключи ключей"
 )
+# What is none under these names is good.
 _FAULT_WORDS = set_of(
     "disabled blocked blacklisted blacklist removed unplugged disconnected отключен отключён отключена отключено заблокирован "
     "заблокирована заблокировано извлечен извлечён удален удалён вынут"
@@ -120,9 +122,11 @@ _SIDE_WORDS = set_of("is has message text description of number ключей т�
 _COUNTS = set_of("count number total количество число")
 # What is told of a time before may be over; of an error that is only a date.
 _PAST_WORDS = set_of("last latest time date when since последняя последний последнее последней время дата когда")
+# A line with one of these beside that of the binding: it may be of another time, or of another thing.
 _OTHER_TIME = r"прошл|предыдущ|прежн|вчера|истори|архив|\bбыл|previous|\blast\b|\bold\b|histor|yesterday|archiv|sense"
 _DATE = r"(?=.*\d.*[.:/-])[\dtz\s.,:/+-]+"
 _NEGATIONS = set_of("not no не нет")
+# In the name of a value these make it a sentence ("SenseLock не найден"), which is said where there is no value to deny it.
 _DENYING = _NEGATIONS | set_of("отсутствует missing absent lost expired")
 _DETAIL_WORDS = _SIDE_WORDS | _PAST_WORDS | _CODE_WORDS | _ERROR_WORDS | _FAULT_WORDS | _PRESENCE_WORDS | _NEGATIONS
 _OUR_WORDS = _SUBJECT_WORDS | STATE_NAMES | _DETAIL_WORDS
@@ -138,7 +142,9 @@ _FINE = (  # of the state of a part of the thing
     r"(?:работает|connected|running|started|ready|installed|present|found|good|valid|подключ|запущен|установлен|готов|действ|активн|"
     r"найден|обнаружен|доступ|исправ|норм)\w*"
 )
+# A name that the key bears, which denies it.
 _DENIAL = r"\b(?:не|нет|no|not|none|null|unknown|неизвестн\w*)\b|эмул|emul|\b(?:demo|trial|test|демо|пробн|тест)"
+# A failure under any name is one of the key where the text itself says so.
 _OF_THE_KEY = r"\bключ|\bkey|dongle|senselock|защит|protection|привязк|limit exceeded"
 _TRIAL = r"\b(?:demo|trial|демо(?:верси\w*|нстрационн\w*)?|пробн\w+)\b"
 # Every text that says something of the key holds one of these; words_to_find() looks for their bytes. ASCII only: "K" is
@@ -370,28 +376,38 @@ class Aspect(NamedTuple):
     def says(self) -> tuple[int | None, bool]:
         """What it says of the thing, as state_in() does, and whether a failure is sure."""
         text, words = one_line(self.text), words_in(self.about)
-        folded = text.casefold()
-        is_past = not _PAST_WORDS.isdisjoint(words)
-        if words and _OUR_WORDS.issuperset(words):
-            if not _ERROR_WORDS.isdisjoint(words) or not _CODE_WORDS.isdisjoint(words):
-                left = re.sub(r"^(?:0x)?0+(?![\w.,])", "", re.sub(_NO_FAILURE, "", folded)).strip(" .,:;!()-")
-                if not left or re.fullmatch(_NO, folded) or re.fullmatch(_NO_ERROR, left):
-                    return None, False
-                if is_past and re.fullmatch(_DATE, folded):
-                    return None, False
-                named_error = not _ERROR_WORDS.isdisjoint(words)
-                if error_code(text, alone=True):
-                    return CRITICAL, (named_error or len(text) > 3) and not is_past
-                if named_error:
-                    return CRITICAL, state_in(text) == CRITICAL and not is_past
-            if not _FAULT_WORDS.isdisjoint(words):
-                is_over = is_past and re.fullmatch(_DATE, folded)
-                return (None if not text or is_over or re.fullmatch(_NO, folded) else CRITICAL), False
-            if not _PRESENCE_WORDS.isdisjoint(words):
-                denied = not _NEGATIONS.isdisjoint(words)
-                if denied or re.fullmatch(_NO, folded):
-                    return (None if denied and (not text or re.fullmatch(_NO, folded)) else CRITICAL), False
-        return state_in(text), not is_past and (self.is_ours() or bool(re.search(_OF_THE_KEY, folded)))
+        told = None
+        if _OUR_WORDS.issuperset(words):
+            if not (_ERROR_WORDS | _CODE_WORDS).isdisjoint(words):
+                told = self._says_of_errors(text, words)
+            if not told and not (_FAULT_WORDS | _PRESENCE_WORDS).isdisjoint(words):
+                told = self._says_of_presence(text, words)
+        sure = not self.is_past() and (self.is_ours() or bool(re.search(_OF_THE_KEY, text.casefold())))
+        return told or (state_in(text), sure)
+
+    def _says_of_errors(self, text: str, words: Sequence[str]) -> tuple[int | None, bool] | None:
+        """What is said under the name of an error or of a code; None where a code is not that of an error."""
+        folded, named_error = text.casefold(), not _ERROR_WORDS.isdisjoint(words)
+        left = re.sub(r"^(?:0x)?0+(?![\w.,])", "", re.sub(_NO_FAILURE, "", folded)).strip(" .,:;!()-")
+        if not left or self.denies() or re.fullmatch(_NO_ERROR, left) or self.is_over():
+            return None, False
+        if error_code(text, alone=True):
+            return CRITICAL, (named_error or len(text) > 3) and not self.is_past()
+        return (CRITICAL, state_in(text) == CRITICAL and not self.is_past()) if named_error else None
+
+    def _says_of_presence(self, text: str, words: Sequence[str]) -> tuple[int | None, bool] | None:
+        """What is said under a name that tells whether the key is there ("found"), or that it is not ("not found", "blocked")."""
+        if _FAULT_WORDS.isdisjoint(words) and _NEGATIONS.isdisjoint(words):
+            return (CRITICAL, False) if self.denies() else None
+        return (None if not text or self.denies() or self.is_over() else CRITICAL), False
+
+    def is_past(self) -> bool:
+        """Whether its name is that of something before now: what failed then may be over."""
+        return not _PAST_WORDS.isdisjoint(words_in(self.about))
+
+    def is_over(self) -> bool:
+        """Whether it says only when something was."""
+        return self.is_past() and bool(re.fullmatch(_DATE, self.text.strip().lower()))
 
     def is_trial(self) -> bool:
         """Whether it says that the license is one for a trial, whatever the key's state is."""
@@ -419,8 +435,7 @@ class Aspect(NamedTuple):
 
     def is_answer(self) -> bool:
         """Whether it may affirm or deny what the thing's name says."""
-        is_time = not _PAST_WORDS.isdisjoint(words_in(self.about)) and re.fullmatch(_DATE, self.text.strip().lower())
-        return not (self.deep or is_time) and (self.tells_state() or self.is_ours() or self.denies())
+        return not (self.deep or self.is_over()) and (self.tells_state() or self.is_ours() or self.denies())
 
     def is_ours(self) -> bool:
         """Whether its name holds nothing but words that are known to tell something of the thing."""
