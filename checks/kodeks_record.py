@@ -803,40 +803,42 @@ def _candidates_of(tree: Element, around: Sequence[Element]) -> Iterator[Candida
     waiting = [(tree, path_of((*around, tree)), bearing, parent, tree.inline)]
     while waiting:
         element, path, bearing, parent, inline = waiting.pop()
-        nothing = True
         if max(bearing, bearing_of(element, not parent)) == DEFINITIONS:
             if element.mentions_the_key():
                 yield mention(element, path)
             waiting += [(child, path + child.step(), DEFINITIONS, element, inline) for child in reversed(element.children)]
             continue
-        labels = labels_of(element)
-        for name, text in element.strings():
-            owner = element if name else parent
-            if one_line(text)[1:] == "ривязка:" and owner and holds_a_binding(owner):
-                continue  # the name of the text beside it
-            is_name = is_label(name or element.name) or (not name and parent is not None and is_first_cell(element, parent))
-            read_there = owner is not None and owner.labels is None and text in labels_of(owner)
-            statement = statement_in(text, element.place(name), is_name and read_there)
-            if statement:
-                nothing = False
-                names = (element.name, name, *(item for item in labels if item != text and not is_named_by_people(element)))
-                has_its_name = names_the_key(element.name) or mentions_binding((element.name, name, *labels))
-                borne = bearing >= OTHERS or inline or bears(names, False, not parent)
-                borne = borne or (bearing == IN_A_TITLE and not has_its_name)
-                # A failure in the words of a name may be one: the value to it may stand anywhere.
-                may_be_a_name = (is_name or speaks_of_the_key(text)) and not BINDING.fullmatch(one_line(text))
-                sure = not borne and not (statement.state == CRITICAL and may_be_a_name)
-                yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
+        told = list(_statements_of(element, parent, path, OTHERS if inline else bearing))
         around_it = (parent.name, *labels_of(parent)) if parent else ()
         by_title = bearing == IN_A_TITLE and (names_the_key(element.name) or mentions_binding((element.name,)))
-        borne = inline or (bearing > NOTHING and not by_title)
-        for record in records_of(element, path, borne, around_it):
-            nothing = False
-            yield record
-        if nothing and element.mentions_the_key():
-            yield mention(element, path)
+        told += records_of(element, path, inline or (bearing > NOTHING and not by_title), around_it)
+        if not told and element.mentions_the_key():
+            told.append(mention(element, path))
+        yield from told
         bearing, inline = max(bearing, bearing_of(element, not parent)), inline or element.is_mixed()
         waiting += [(child, path + child.step(), bearing, element, inline) for child in reversed(element.children)]
+
+
+def _statements_of(element: Element, parent: Element | None, path: str, bearing: int) -> Iterator[Candidate]:
+    """What the texts of an element say of the key, each by itself."""
+    labels = labels_of(element)
+    for name, text in element.strings():
+        owner = element if name else parent
+        if one_line(text)[1:] == "ривязка:" and owner and holds_a_binding(owner):
+            continue  # the name of the text beside it
+        is_name = is_label(name or element.name) or (not name and parent is not None and is_first_cell(element, parent))
+        # Of the name of a value the value decides, where it is read: not of a name that is one of several, or far from it.
+        read_there = is_name and owner is not None and owner.labels is None and text in labels_of(owner)
+        statement = statement_in(text, element.place(name), read_there)
+        if not statement:
+            continue
+        names = (element.name, name, *(item for item in labels if item != text and not is_named_by_people(element)))
+        has_its_name = names_the_key(element.name) or mentions_binding((element.name, name, *labels))
+        borne = bearing >= OTHERS or (bearing == IN_A_TITLE and not has_its_name) or bears(names, False, not parent)
+        # A failure in the words of a name may be one: the value to it may stand anywhere.
+        may_be_a_name = (is_name or speaks_of_the_key(text)) and not BINDING.fullmatch(one_line(text))
+        sure = not borne and not (statement.state == CRITICAL and may_be_a_name)
+        yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
 
 
 def mention(element: Element, path: str) -> Candidate:
