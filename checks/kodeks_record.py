@@ -152,9 +152,10 @@ _TRIAL = r"\b(?:demo|trial|демо(?:верси\w*|нстрационн\w*)?|п
 TELLING_WORDS = ("ривязк", "локальная", "домен")
 TELLING = re.compile("|".join((SENSELOCK.pattern, *TELLING_WORDS)), re.IGNORECASE | re.ASCII)
 _WORD = re.compile(r"[^\W_]+")
-_GLUED = re.compile(  # names of two words that nothing parts: keyfound, errorcount
-    r"\b(is|has|last|keys?|dongle|device|err|errors?)"
-    r"(?=(?:found|present|exists|connected|attached|enabled|active|working|works|count|code|errors?|message|number|text|time)\b)"
+# Names of two words that nothing parts: keyfound, errorcount.
+_GLUED_BEGINNINGS = ("is", "has", "last", "keys", "key", "dongle", "device", "errors", "error", "err")
+_GLUED_ENDS = set_of(
+    "found present exists connected attached enabled active working works count code error errors message number text time"
 )
 _CAMEL = re.compile(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])")
 _CLAUSE = re.compile(r"(?:^|[.;:!])\s*")
@@ -181,7 +182,14 @@ _KINDS = ("локальная", "домен к ")  # of a binding, beside the ke
 def words_in(name: str) -> list[str]:
     """The words of a name in lower case: `k:SenseLockState`, `senselock_state` and `SenseLock state` have the same."""
     name = SENSELOCK.sub(" senselock ", name[:200].rpartition(":")[2])
-    return _WORD.findall(_GLUED.sub(r"\1 ", _CAMEL.sub(" ", name).replace("_", " ").lower()))
+    found = [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", name))]
+    return [part for word in found for part in (_parts(word) if word.startswith(_GLUED_BEGINNINGS) else (word,))]
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    """The two words that one is made of, or the word."""
+    parted = ((word[: len(first)], word[len(first) :]) for first in _GLUED_BEGINNINGS if word.startswith(first))
+    return next((parts for parts in parted if parts[1] in _GLUED_ENDS), (word,))
 
 
 def names_the_key(text: str) -> bool:
@@ -235,7 +243,9 @@ def statement_in(text: str, place: str = "", is_name: bool = False) -> Statement
     if "<" in text and "ривязка:" in text.lower():
         statements = parse_license_page(text, place)
         return worst_of(statements) if statements else None
-    text = one_line(_line_of_the_binding(re.sub("&nbsp;|&#160;|&#xa0;", " ", text, flags=re.IGNORECASE)))
+    if "&" in text:
+        text = re.sub("&nbsp;|&#160;|&#xa0;", " ", text, flags=re.IGNORECASE)
+    text = one_line(_line_of_the_binding(text) if "\n" in text else text)
     if text[1:].startswith("ривязка:"):
         return judge_binding(text.partition(":")[2], place)
     if text.casefold().startswith("привязка:"):  # in capitals, which no server is known to write
