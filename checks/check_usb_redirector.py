@@ -178,6 +178,7 @@ def license_term(text: str) -> Term:
 
 def wanted_device(text: str) -> Wanted:
     """`VID:PID`, or else a name or place as the forwarder's list shows it; behind `name=` it may look like an id."""
+    text = runtime.as_text(text)
     if text.startswith("name="):
         return Wanted("", words(text[len("name=") :]))
     is_id = re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text)
@@ -195,6 +196,11 @@ def host_name(text: str) -> str:
     return host
 
 
+def client_name(text: str) -> str:
+    """A machine as the forwarder's list names it."""
+    return words(runtime.proper_text(text))
+
+
 def service_name(text: str) -> str:
     """A service's name; nothing that systemctl could take for an option."""
     if not re.fullmatch(r"[A-Za-z0-9@_.:\\][A-Za-z0-9@_.:\\ -]{0,200}", text):
@@ -204,6 +210,7 @@ def service_name(text: str) -> str:
 
 def process_name(text: str) -> str:
     """The name of a program's file; neither its path nor its command line is what the kernel calls a process."""
+    text = runtime.proper_text(text)
     if "/" in words(text):
         raise bad(text, "is a path; write the name of the process alone")
     if text != text.strip():
@@ -219,7 +226,8 @@ def seconds(text: str) -> float:
 
 
 def regex(text: str) -> re.Pattern[str]:
-    """A Python regular expression; the empty one would match every line."""
+    """A Python regular expression; the empty one would match every line, and one that is no text none."""
+    text = runtime.proper_text(text)
     try:
         return re.compile(words(text))
     except (re.error, RecursionError, OverflowError) as error:
@@ -272,7 +280,7 @@ def options() -> runtime.Options:
     add = parser.add_argument_group("its list").add_argument
     add("--device", metavar="VID:PID|NAME", type=wanted_device, action="append", default=[],
         help="must be offered or attached; repeatable")
-    add("--client", metavar="HOST", type=words, help="the machine that must use the device, as the list names it")
+    add("--client", metavar="HOST", type=client_name, help="the machine that must use the device, as the list names it")
     add("--list-command", metavar="CMD", help="ask this command (no shell)")
     add("--list-output", metavar="FILE", type=words, help="read a captured list, - = standard input")
     add("--list-max-age", metavar="MINUTES", type=seconds, help="a captured list must be younger (60)")

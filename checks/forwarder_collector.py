@@ -375,7 +375,7 @@ def look_for_processes(request: Request, facts: Facts, waiting: Waiting) -> None
             continue
         try:
             process = psutil.Process(pid)
-            called = full_name(process)
+            called = runtime.as_text(full_name(process))
             names = [name for name in facts.processes if same_program(called, name, os.name == "nt")]
             found = Process(pid, process.status()) if names else None
         except psutil.AccessDenied:

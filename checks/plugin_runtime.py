@@ -893,6 +893,27 @@ def tcp_port(text: str) -> int:
     return int(text)
 
 
+def as_text(word: str) -> str:
+    """A word of the command line as the text that was meant: engines write UTF-8, whatever the locale they start a check in.
+
+    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates in place of bytes.
+    """
+    if word.isascii() or os.name != "posix":
+        return word
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:  # of an ini file, perhaps: that is text already
+        return word
+
+
+def proper_text(text: str) -> str:
+    """Text that is compared with what programs say. With bytes that are not UTF-8 it would never be found there."""
+    text = as_text(text)
+    if re.search("[\ud800-\udfff]", text):
+        raise bad_value(text.encode("ascii", "replace").decode(), "is not UTF-8; save the ini file, or the command's, as UTF-8")
+    return text
+
+
 def usb_id(text: str) -> tuple[int, int]:
     """`VID:PID`, two hexadecimal numbers of four digits as lsusb prints them. A vendor alone names no key."""
     if not re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):

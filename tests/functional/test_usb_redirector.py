@@ -718,6 +718,17 @@ def test_a_process_with_a_russian_name(name: str) -> None:
         assert said(outcome) == expect(CRITICAL, f"process {name[:-1]} is not running: start it | processes=0;;;0")
 
 
+def test_names_in_russian_and_a_locale_of_ascii() -> None:
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    with forwarder_daemon("проброс"):
+        outcome = run_check("usb_redirector", "--product", "generic", "--process", "проброс", env=env)
+        assert said(outcome) == expect(OK, "process проброс is running | processes=1;;;0")
+    listing = sample("virtualhere-client-state-key-bound-constructed.xml").replace(b'nickname=""', 'nickname="Ключ"'.encode())
+    words = ("--product", "virtualhere", *DATED, "--list-output", "-", "--device", "Ключ", "--client", "192.0.2.10")
+    code, text = said(run_check("usb_redirector", *words, stdin=listing, env=env))
+    assert (code, "key Ключ is in use by " in text) == (OK, True), text
+
+
 @pytest.mark.parametrize(
     ("mount", "text"),
     [
@@ -821,6 +832,40 @@ def test_log_new_lines_alarm_once(log: WatchedLog) -> None:
     assert log.look() == log.quiet
     log.add("fine again")
     assert log.look() == log.quiet
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251"])
+@pytest.mark.parametrize(
+    ("from_ini", "saved", "env", "found"),
+    [
+        pytest.param(False, "utf-8", {"LC_ALL": "C.UTF-8"}, True, id="locale of UTF-8"),
+        pytest.param(False, "utf-8", {"LC_ALL": "C", "PYTHONUTF8": "0"}, True, id="locale of ASCII"),
+        pytest.param(False, "cp1251", {"LC_ALL": "C.UTF-8"}, False, id="argument in cp1251"),
+        pytest.param(True, "utf-8", {"LC_ALL": "C.UTF-8"}, True, id="ini file in UTF-8"),
+        pytest.param(True, "utf-8", {"LC_ALL": "C", "PYTHONUTF8": "0"}, True, id="ini file in UTF-8 and a locale of ASCII"),
+        pytest.param(True, "cp1251", {"LC_ALL": "C.UTF-8"}, False, id="ini file of Windows"),
+        pytest.param(True, "cp866", {"LC_ALL": "C", "PYTHONUTF8": "0"}, False, id="ini file of its console"),
+    ],
+)  # fmt: skip
+def test_log_a_pattern_in_russian(log: WatchedLog, encoding: str, from_ini: bool, saved: str, env: dict[str, str], found: bool) -> None:
+    """It finds its line or is refused: one that can find nothing would be OK for ever."""
+    lines = f"[russian]\nproduct=generic\nlog={log.path}\nlog-pattern=истекла\nstate-dir={log.state}\n"
+    ini = log.path.with_name("a.ini")
+    ini.write_bytes(lines.encode(saved))
+    words = [line.encode(saved).decode("utf-8", "surrogateescape") for line in lines.splitlines()[1:]]
+    words = [f"--extra-opts=russian@{ini}"] if from_ini else [f"--{word}" for word in words]
+
+    def look() -> tuple[int, str]:
+        return said(run_check("usb_redirector", *words, env={"PYTHONIOENCODING": "utf-8", **env}))
+
+    if found:
+        assert look() == log.quiet
+        log.path.write_bytes(log.path.read_bytes() + "Лицензия истекла\n".encode(encoding))
+        assert look() == log.alarm("Лицензия истекла")
+    else:
+        code, text = look()
+        assert (code, re.sub(r"\?+", "?", text)) == expect(UNKNOWN, "argument --log-pattern: '?' is not UTF-8; save the ini file, or the command's, as UTF-8; "
+                                                            "check_usb_redirector --help lists the options")  # fmt: skip
 
 
 def test_log_first_look_sees_what_was_just_written(log: WatchedLog) -> None:

@@ -240,6 +240,24 @@ def test_only_a_line_end_ends_a_line_of_an_ini(sign: str) -> None:
     assert runtime.parse_ini(f"[x]\r\npassword=abc{sign}geheim99\r\na=1\rb\n", "x") == [("password", f"abc{sign}geheim99"), ("a", "1"), ("b", None)]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("ASCII", "ASCII", id="ASCII"),
+        pytest.param("ключ", "ключ", id="UTF-8"),
+        pytest.param("ключ".encode("cp1251").decode("utf-8", "surrogateescape"), None, id="cp1251"),
+        pytest.param("x\udc80", None, id="a byte"),
+        pytest.param("\ud800", None, id="half of a character"),
+    ],
+)
+def test_text_that_is_compared(text: str, expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(argparse.ArgumentTypeError, match="is not UTF-8; save the ini file, or the command's, as UTF-8"):
+            runtime.proper_text(text)
+    else:
+        assert runtime.proper_text(text) == expected
+
+
 VHCI = """hub port sta spd dev      sockfd local_busid
 hs  0000 006 002 00040002 000003 1-1
 hs  0001 004 000 00000000 000000 0-0
