@@ -21,6 +21,7 @@ import plugin_runtime as runtime
 from forwarder_facts import (
     ATTACHED,
     CRITICAL,
+    DEAD,
     NOT_LISTED_WHEN_USED,
     OK,
     UNKNOWN,
@@ -172,8 +173,7 @@ def captured(path: str, max_age: float) -> bytes:
     try:
         if path == "-":
             runtime.doing("reading the list from standard input")
-            with open(0, "rb", closefd=False) as stdin:
-                output = stdin.read(LIST_BYTES + 1)
+            output = standard_input(LIST_BYTES + 1)
             if len(output) > LIST_BYTES:
                 raise runtime.Problem(f"the list on standard input is larger than {LIST_BYTES} bytes")
             return output
@@ -189,6 +189,23 @@ def captured(path: str, max_age: float) -> bytes:
         told = max(round(age), int(max_age) + 1)  # 60.2 minutes are not "60 minutes, more than 60"
         raise runtime.Problem(f"list {shown} is {told} minutes old, {limit}: does the job that writes it still run?")
     return text.encode("utf-8", "surrogateescape")
+
+
+def standard_input(most: int) -> bytes:
+    """All of it, at most so many bytes, also from a pipe that its writer has made one that does not wait. Raises OSError."""
+    data = b""
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        while len(data) < most:
+            piece = stdin.read(most - len(data))
+            if piece is None:
+                import select
+
+                select.select([stdin], [], [])
+            elif not piece:
+                break
+            else:
+                data += piece
+    return data
 
 
 # --- USB/IP: the kernel's view of this machine, and the wire --------------------------------------------------
@@ -356,7 +373,7 @@ def at(host: str, port: int) -> str:
 
 
 def look_for_processes(request: Request, facts: Facts, waiting: Waiting) -> None:
-    """The processes of each name. psutil completes a name that the kernel cut at 15 characters."""
+    """The processes of each name. The kernel cuts a name at 15 bytes; what goes on is told by psutil and full_name()."""
     if not request.processes:
         return
     psutil = runtime.import_library("psutil")
@@ -365,6 +382,7 @@ def look_for_processes(request: Request, facts: Facts, waiting: Waiting) -> None
     if linux and not os.path.exists("/proc/self"):
         raise runtime.Problem("--process cannot be judged: there is no /proc here, and in it the processes")
     facts.processes = {name: [] for name in request.processes}
+    doubtful: dict[str, str] = {}
     hidden = linux and not os.path.exists("/proc/1")  # mounted with hidepid=2
     own: list[int] | None = None
     for pid in psutil.pids():
@@ -375,39 +393,83 @@ def look_for_processes(request: Request, facts: Facts, waiting: Waiting) -> None
             continue
         try:
             process = psutil.Process(pid)
-            called = runtime.as_text(full_name(process))
+            called, cut = full_name(process, psutil.Error)
             names = [name for name in facts.processes if same_program(called, name, os.name == "nt")]
-            found = Process(pid, process.status()) if names else None
+            begun = [name for name in facts.processes if cut and name not in names and name.startswith(called)]
+            found = Process(pid, status_of(process)) if names or begun else None
         except psutil.AccessDenied:
             hidden = hidden or linux  # mounted with hidepid=1
             continue
         except psutil.Error:
             continue  # it has ended meanwhile
-        if found:
-            # This check and what has started it (a shell with the name in its command line, an engine) prove nothing.
-            own = [os.getpid(), *(parent.pid for parent in psutil.Process().parents())] if own is None else own
-            for name in names if pid not in own else ():
+        if not found:
+            continue
+        # This check and what has started it (a shell with the name in its command line, an engine) prove nothing.
+        own = [os.getpid(), *(parent.pid for parent in psutil.Process().parents())] if own is None else own
+        for name in names:
+            if pid not in own:
                 facts.processes[name].append(found)
+            else:
+                what = f"process {runtime.clean(name, 80)} was found only as this check or what has started it (pid {pid})"
+                doubtful[name] = f"{what}, which proves nothing: name the forwarder's own process"
+        for name in begun if found.status not in DEAD and pid not in own else ():
+            shown = runtime.clean(called, 80)
+            what = f"process {runtime.clean(name, 80)} may be pid {pid}, whose name the kernel cuts to {shown}"
+            doubtful[name] = f"{what}: if it is, give --process '{shown}'"
+    for name, sentence in doubtful.items():
+        if not facts.processes[name]:
+            del facts.processes[name]
+            facts.found(UNKNOWN, sentence)
     if hidden and not all(facts.processes.values()):
         facts.processes = {}
         raise runtime.Problem("--process cannot be judged: this user may not see all processes (/proc is mounted with hidepid)")
 
 
-def full_name(process: Any) -> str:
-    """A process's name. The kernel keeps 15 bytes of it; psutil completes what is cut between two characters."""
+def full_name(process: Any, errors: type[Exception]) -> tuple[str, bool]:
+    """A process's name, and whether that is the kernel's alone, who may have cut it: he keeps 15 bytes.
+
+    psutil completes it from the first word of the command line. Of a script that word is its interpreter, of a program
+    that calls itself otherwise anything: then a further word or the program's file tells.
+    """
     called: str = process.name()
     raw = os.fsencode(called) if os.name == "posix" else b""
-    if len(raw) != 15 or called.isascii():
-        return called
-    program = os.path.basename((process.cmdline() or [""])[0])
-    return program if os.fsencode(program).startswith(raw) else called
+    if len(raw) != 15:
+        return runtime.as_text(called), False
+    words: list[str] = process.cmdline()
+    try:
+        words.append(process.exe())
+    except errors:
+        pass  # of another user's process only root may know it
+    program = next((name for name in map(os.path.basename, words) if os.fsencode(name).startswith(raw)), "")
+    if program:
+        return runtime.as_text(program), False
+    return raw.decode("utf-8", "ignore"), True
+
+
+def status_of(process: Any) -> str:
+    """psutil's word for what a process does. A program whose first thread has ended looks dead: the others tell."""
+    status: str = process.status()
+    if status in DEAD and sys.platform.startswith("linux"):
+        folder = f"/proc/{process.pid}/task"
+        try:
+            threads = [name for name in os.listdir(folder) if name != str(process.pid)]
+        except OSError:
+            return status
+        states = [(runtime.read_attribute(f"{folder}/{name}/stat") or "").rpartition(") ")[2][:1] for name in threads]
+        alive = [state for state in states if state not in ("", "Z", "X")]
+        if alive:
+            return "stopped" if "T" in alive else "tracing-stop" if "t" in alive else "running"
+    return status
 
 
 def ask_services(request: Request, facts: Facts, waiting: Waiting) -> None:
     """The service manager's word on each service."""
     for name in request.services:
         runtime.doing(f"asking for the service {name}")
-        finding = ask_windows(name) if os.name == "nt" else ask_systemd(name, waiting.share())
+        try:
+            finding = ask_windows(name) if os.name == "nt" else ask_systemd(name, waiting.share())
+        except runtime.Problem as problem:  # the others are asked all the same
+            finding = Finding(problem.state, str(problem))
         if finding.state == OK and name.casefold() == "ftnlsv3":
             finding = Finding(OK, f"{finding.sentence} (it only supervises: that alone does not prove that the forwarder works)")
         facts.findings.append(finding)

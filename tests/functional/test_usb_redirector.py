@@ -9,6 +9,9 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -379,6 +382,21 @@ def test_no_standard_input() -> None:
     assert redirector("--list-output", "-") == expect(UNKNOWN, text)
 
 
+def test_a_standard_input_that_does_not_wait() -> None:
+    """As Node.js and asyncio make their pipes; the list comes late and in two pieces."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    words = command("usb_redirector", "--product", "usb-redirector", *DATED, "--list-output", "-")
+    listing = sample("usbclnt-list-key-connected-constructed.txt")
+    with subprocess.Popen(words, stdin=reader, stdout=subprocess.PIPE) as running:
+        for piece in (listing[:100], listing[100:]):
+            time.sleep(0.3)
+            os.write(writer, piece)
+        os.close(writer)
+        os.close(reader)
+        assert running.communicate()[0].decode() == expect(OK, f"{TERM}1 of 1 devices offered or attached | devices=1;;;0")[1]
+
+
 def test_virtualhere_by_its_xml_and_its_licenses() -> None:
     def run(name: str, *arguments: str) -> tuple[int, str]:
         return said(run_check("usb_redirector", "--product", "virtualhere", "--list-output", "-", *arguments, stdin=sample(name)))
@@ -706,7 +724,76 @@ def test_a_check_does_not_see_itself(name: str, tmp_path: Path) -> None:
     shutil.copy(Path("/usr/bin/python3").resolve(), program)
     words[0] = str(program)
     outcome = run_process(["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh", *words])
-    assert said(outcome) == expect(CRITICAL, f"process {name} is not running: start it | processes=0;;;0")
+    code, text = said(outcome)
+    what = f"process {name} was found only as this check or what has started it (pid #), which proves nothing"
+    assert (code, re.sub("pid [0-9]+", "pid #", text)) == expect(UNKNOWN, f"{what}: name the forwarder's own process")
+
+
+SCRIPTS = {
+    "a script": ("#!/bin/sh\nsleep 60\n:\n", ["{program}"]),
+    "a script whose interpreter has options": ("#!/bin/sh -e\nsleep 60\n:\n", ["{program}"]),
+    "a program that calls itself otherwise": ("", ["otherwise", "60"]),
+}
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+def test_a_long_name_behind_another_first_word(kind: str, tmp_path: Path) -> None:
+    """The kernel's name of it is awusbmanager-he."""
+    text, words = SCRIPTS[kind]
+    program = tmp_path / "awusbmanager-headless"
+    if text:
+        program.write_text(text)
+    else:
+        shutil.copy("/bin/sleep", program)
+    program.chmod(0o755)
+    running = subprocess.Popen([word.format(program=program) for word in words], executable=program, start_new_session=True)
+
+    def run(name: str, **more: Any) -> tuple[int, str]:
+        return said(run_check("usb_redirector", "--product", "generic", "--process", name, **more))
+
+    try:
+        while len(Path(f"/proc/{running.pid}/cmdline").read_bytes().split(b"\0")) < 3:
+            time.sleep(0.001)
+        assert run("awusbmanager-headless") == expect(OK, "process awusbmanager-headless is running | processes=1;;;0")
+        assert run("awusbmanager-headed") == expect(CRITICAL, "process awusbmanager-headed is not running: start it | processes=0;;;0")
+        if not text:  # only root may know the program's file
+            nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3"]
+            what = f"process awusbmanager-headless may be pid {running.pid}, whose name the kernel cuts to awusbmanager-he"
+            assert run("awusbmanager-headless", python=nobody) == expect(UNKNOWN, f"{what}: if it is, give --process 'awusbmanager-he'")
+            assert run("awusbmanager-he", python=nobody) == expect(OK, "process awusbmanager-he is running | processes=1;;;0")
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+LEADERLESS = """
+import ctypes, threading, time
+open("/proc/self/comm", "w").write("leaderless")
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).syscall({exit}, 0)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended() -> None:
+    """The kernel shows it as a zombie while its other threads work."""
+    number = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    running = subprocess.Popen([sys.executable, "-c", LEADERLESS.format(exit=number)])
+
+    def run() -> tuple[int, str]:
+        return said(run_check("usb_redirector", "--product", "generic", "--process", "leaderless"))
+
+    try:
+        while ") Z " not in Path(f"/proc/{running.pid}/stat").read_text():
+            time.sleep(0.01)
+        assert run() == expect(OK, "process leaderless is running | processes=1;;;0")
+        running.send_signal(signal.SIGSTOP)
+        while not any(") T " in stat.read_text() for stat in Path(f"/proc/{running.pid}/task").glob("*/stat")):
+            time.sleep(0.01)
+        frozen = f"process leaderless is stopped (frozen, pid {running.pid}): run kill -CONT {running.pid}, or restart it | processes=1;;;0"
+        assert run() == expect(CRITICAL, frozen)
+    finally:
+        running.kill()
+        running.wait()
 
 
 @pytest.mark.parametrize("name", ["форвардер", "служба-usb", "я" * 40, "xпересылка"])
@@ -784,6 +871,17 @@ def test_service(make: Callable[[ForwarderTools], Path], state: int, text: str, 
         code, line = said(run_check("usb_redirector", "--product", "generic", "--service", "ftnlsv3", "-t", "1", env={"PATH": path}))
         assert (code, re.sub(r"within [0-9.]+ s", "within # s", line)) == expect(state, text)
         assert tools.calls("systemctl") == [["show", "-p", "LoadState,ActiveState,SubState,Result,FreezerState", "--", "ftnlsv3"]]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_a_service_that_cannot_be_asked_hides_no_other(names: tuple[str, str], tmp_path: Path) -> None:
+    tool = tmp_path / "systemctl"
+    tool.write_text("#!/bin/sh\n[ $5 = a ] && echo no bus && exit 1\nprintf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\n'\n")
+    tool.chmod(0o755)
+    words = [word for name in names for word in ("--service", name)]
+    outcome = run_check("usb_redirector", "--product", "generic", *words, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert said(outcome) == expect(CRITICAL, "service b is not running (failed, failed): start it and read its journal; "
+                                   "service a: systemctl says: no bus; without systemd name its --process")  # fmt: skip
 
 
 # --- The log --------------------------------------------------------------------------------------------------
