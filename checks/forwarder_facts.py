@@ -341,18 +341,23 @@ def judge_systemd(name: str, text: str) -> Finding:
     if not (load and active and sub):
         return Finding(UNKNOWN, f"systemd does not tell the state of service {name}: {runtime.clean(first_line(text), 120)}")
     sub_shown = runtime.clean(sub, 40)
-    if load == "masked":
+    running = active in ("active", "reloading") and (sub == "running" or (active == "reloading" and sub.startswith("reload")))
+    # The unit's file may be edited, masked or removed while its process runs on: then this is the state of the process.
+    if load == "masked" and not running:
         return Finding(CRITICAL, f"service {name} is masked ({shown}): run systemctl unmask {name}, then start it")
-    if load == "not-found":
+    if load == "not-found" and not running:
         return Finding(UNKNOWN, f"there is no service {name} on this machine: check --service")
     if values.get("FreezerState", "running") != "running":
         return Finding(CRITICAL, f"service {name} is frozen: run systemctl thaw {name}")
-    if load == "loaded" and active in ("active", "reloading"):
-        if sub == "running" or (active == "reloading" and sub.startswith("reload")):
-            return Finding(OK, f"service {name} is running")
+    if running and load != "loaded":
+        told = f"its LoadState is {runtime.clean(load, 40)}"
+        return Finding(WARNING, f"service {name} is running, but {told} and it will not start again: run systemctl status {name}")
+    if running:
+        return Finding(OK, f"service {name} is running")
+    if active in ("active", "reloading"):
         # "exited" is a one-shot service that has done its work; a socket is "listening", a timer "waiting".
         return Finding(UNKNOWN, f"service {name} is active without a process ({sub_shown}): name its --process")
-    if load == "loaded" and active == "activating" and sub != "auto-restart":
+    if load == "loaded" and active == "activating" and not sub.startswith("auto-restart"):
         return Finding(WARNING, f"service {name} is starting ({shown})")
     return Finding(CRITICAL, f"service {name} is not running ({shown}): start it and read its journal")
 

@@ -265,6 +265,8 @@ class _Process:
         self.armed = False
         self.stdout_closed = False
         self.children: set[subprocess.Popen[bytes]] = set()
+        self.starting = False  # a child, which exists before it is among the children: nothing may end the process then
+        self.postponed: Callable[[], None] | None = None  # what came meanwhile
         self.speaking = _thread.allocate_lock()  # held for ever by whoever writes the line: there is only one
         self.limit_changed = _thread.allocate_lock()
         self.limit_changed.acquire()
@@ -291,8 +293,9 @@ def end(verdict: Verdict) -> NoReturn:
     UNKNOWN. os._exit is used because interpreter shutdown may print to stderr, and because a stuck thread of a
     C library could hold it up.
     """
+    output = verdict.render(_process.service, _stdout_encoding())  # before the lock: what it raises must still be told
     _process.speaking.acquire()
-    _end(verdict.state, verdict.render(_process.service, _stdout_encoding()))
+    _end(verdict.state, output)
 
 
 def _end(state: int, output: bytes) -> NoReturn:
@@ -316,9 +319,12 @@ def _write(output: bytes) -> bool:
 def _stdout_encoding() -> str:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        # A line for an engine must be readable as ASCII; UTF-16 and its like are not.
-        return encoding if "A|\n".encode(encoding) == b"A|\n" else "utf-8"
-    except LookupError:
+        # A line for an engine must be readable as ASCII, so UTF-16 and its like will not do. No byte of another character
+        # may look like ASCII either: a `|` in Japanese, the escape before it. Some encodings have but names of hosts.
+        others = [character.encode(encoding, "backslashreplace") for character in "Жé\u4e02\u30bd\u529f"]
+        harmless = all(min(data) >= 0x80 or data[:1] == b"\\" for data in others)
+        return encoding if "A|~\\\n".encode(encoding) == b"A|~\\\n" and harmless else "utf-8"
+    except (LookupError, ValueError):
         return "utf-8"
 
 
@@ -333,7 +339,7 @@ def _take_over(service: str) -> None:
     atexit.register(_fell_silent)
     _process.limit, _process.limit_state = _limit_in(sys.argv[1:])
     _thread.start_new_thread(_watch, ())
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM"):
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM"):
         number = getattr(signal, name, None)  # Windows has but the first two
         if number is not None:
             signal.signal(number, _alarmed if name == "SIGALRM" else _ended_by_signal)
@@ -466,17 +472,26 @@ def _expire() -> NoReturn:
     # The line first: killing children could wait for a process in uninterruptible sleep.
     try:
         _write(verdict.render(_process.service, _stdout_encoding()))
+        for _ in range(20):
+            if not _process.starting:
+                break
+            time.sleep(0.01)
         _kill_children()
     finally:
         os._exit(_process.limit_state)
 
 
 def _alarmed(number: int, frame: FrameType | None) -> None:
-    _expire()
+    if _process.starting:
+        _process.postponed = _expire
+    else:
+        _expire()
 
 
 def _ended_by_signal(number: int, frame: FrameType | None) -> None:
-    if _process.speaking.acquire(False):  # otherwise the verdict is being written already
+    if _process.starting:
+        _process.postponed = lambda: _ended_by_signal(number, None)
+    elif _process.speaking.acquire(False):  # otherwise the verdict is being written already
         name = "interrupted" if number == signal.SIGINT else "ended by a signal"
         verdict = Verdict(UNKNOWN, f"{name} while {_process.doing}")
         _end(UNKNOWN, verdict.render(_process.service, _stdout_encoding()))
@@ -535,17 +550,22 @@ def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) 
     import subprocess
 
     limit = min(limit, remaining())
+    _process.starting = True
     try:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
+        _process.children.add(child)
     except FileNotFoundError:
         return CommandOutput(b"", None, "does not exist")
     except PermissionError:
         return CommandOutput(b"", None, "may not be executed")
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
         return CommandOutput(b"", None, f"cannot be started ({clean(getattr(error, 'strerror', None) or error, 80)})")
-    _process.children.add(child)
+    finally:
+        _process.starting = False
+        if _process.postponed:
+            _process.postponed()
     reading = _Reading(child, max_bytes)
     deadline = time.monotonic() + limit
     behind = False
@@ -1000,8 +1020,10 @@ class Options(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """-h and -V: the text, cut at the contract's size, and exit 3."""
+        encoding = _stdout_encoding()
+        output = _cut(message or "", MAX_OUTPUT, lambda text: text.encode(encoding, "backslashreplace"))
         _process.speaking.acquire()
-        _end(UNKNOWN, _cut(message or "", MAX_OUTPUT, lambda text: text.encode(_stdout_encoding(), "backslashreplace")))
+        _end(UNKNOWN, output)
 
 
 def _name_of_option(text: str) -> str:
@@ -1077,7 +1099,7 @@ def parse_ini(text: str, section: str) -> list[tuple[str, str | None]] | None:
         if not line or line[0] in "#;":
             continue
         if line[0] == "[":
-            inside = line.strip("[] \t") == section
+            inside = re.sub(r"\]\s*[#;].*", "]", line).strip("[] \t") == section
             found = found or inside
         elif inside:
             key, equals, value = line.partition("=")

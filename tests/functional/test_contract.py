@@ -145,7 +145,7 @@ def test_the_deadline_holds_whatever_hangs(check: str, wait: str, why: str, tmp_
     assert outcome.seconds < 0.7 + PUNCTUAL
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU"])
 def test_signals_leave_a_line_and_exit_3(check: str, name: str, tmp_path: Path) -> None:
     # Short sleeps: a signal that comes between two instructions, just before one long sleep, is seen only at its end.
     env = libraries(tmp_path, "nagiosplugin", f"open({str(tmp_path / 'up')!r}, 'w')\nimport time\nfor _ in range(600): time.sleep(0.05)")
@@ -172,6 +172,55 @@ def test_signals_leave_no_list_command_behind(name: str, tmp_path: Path) -> None
         assert child.returncode == 3
         assert stdout.startswith(b"USB_REDIRECTOR UNKNOWN - ended by a signal while running list command ")
         assert tools.survivors() == []
+
+
+# Popen() returns late: the child runs, and nobody knows of it yet.
+LATE = """
+import os, runpy, signal, subprocess, sys, time
+import plugin_runtime
+class Late(subprocess.Popen):
+    def __init__(self, *words, **more):
+        super().__init__(*words, **more)
+        {event}
+subprocess.Popen = Late
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+AT_THE_END = "plugin_runtime._process.started + plugin_runtime._process.limit"
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        pytest.param("os.kill(os.getpid(), signal.SIGTERM)", "ended by a signal while running list command", id="signal"),
+        pytest.param(f"time.sleep({AT_THE_END} + 0.05 - time.monotonic())", "timed out after 0.7 s while running list command", id="deadline"),
+        pytest.param(f"while time.monotonic() < {AT_THE_END} + 0.15: pass", "timed out after 0.7 s while running list command",
+                     id="deadline, and an alarm as well"),
+    ],
+)  # fmt: skip
+def test_no_list_command_is_left_behind_at_its_start(event: str, text: str, tmp_path: Path) -> None:
+    with ForwarderTools(tmp_path) as tools:
+        tool = tools.hangs("tool")
+        words = command("usb_redirector", "--product", "usb-redirector", "--license-expires", "perpetual", "--list-command", f"'{tool}'", "-t", "0.7",
+                        python=[sys.executable, "-c", LATE.format(event=event)])  # fmt: skip
+        outcome = run_process(words, env={"PYTHONPATH": str(CHECKS)})
+        assert (outcome.code, outcome.text.startswith(f"USB_REDIRECTOR UNKNOWN - {text}")) == (3, True), outcome.text
+        assert tools.survivors() == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "readable"),
+    [
+        *((encoding, True) for encoding in ("utf-8", "cp1251", "cp866", "koi8-r", "ascii", "euc_jp")),
+        *((encoding, False) for encoding in ("idna", "undefined", "punycode", "utf-7", "utf-8-sig", "utf-32", "iso2022_jp", "iso2022_kr", "hz", "gbk", "cp932",
+                                             "big5", "cp037")),
+    ],
+)  # fmt: skip
+def test_an_encoding_that_engines_cannot_read_is_not_used(encoding: str, readable: bool) -> None:
+    words = ("--product", "generic", "--log", "/nonexistent/журнал", "--log-pattern", "x", "-t", "5")
+    text = "USB_REDIRECTOR UNKNOWN - log /nonexistent/журнал cannot be read: No such file or directory\n"
+    outcome = run_process(command("usb_redirector", *words), env={"PYTHONIOENCODING": encoding})
+    assert (outcome.code, outcome.stdout) == (3, text.encode(encoding if readable else "utf-8", "backslashreplace"))
 
 
 def wait_until(condition: Callable[[], bool], patience: float = 10) -> None:

@@ -218,7 +218,7 @@ def test_limit_in_bare_arguments(arguments: list[str], expected: tuple[float, in
     assert runtime._limit_in(arguments) == expected
 
 
-INI = "\ufeff; c\n[a]\nkey = v=1 # kept\n flag\n--long=x\n\n[ b ]\nkey=2\n[a]\nkey=3\n# key=4\n[c]\n"
+INI = "\ufeff; c\n[a]\nkey = v=1 # kept\n flag\n--long=x\n\n[ b ]\nkey=2\n[a]\nkey=3\n# key=4\n[c]\n[d] # remark\nkey=5\n[e];remark\nkey=6\n[f]# [g]\n"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,10 @@ INI = "\ufeff; c\n[a]\nkey = v=1 # kept\n flag\n--long=x\n\n[ b ]\nkey=2\n[a]\nk
         pytest.param("a", [("key", "v=1 # kept"), ("flag", None), ("long", "x"), ("key", "3")], id="repeated section and key"),
         pytest.param("b", [("key", "2")], id="blanks in the brackets"),
         pytest.param("c", [], id="empty section"),
-        pytest.param("d", None, id="no such section"),
+        pytest.param("d", [("key", "5")], id="remark behind the section"),
+        pytest.param("e", [("key", "6")], id="remark without a blank"),
+        pytest.param("f", [], id="brackets in the remark"),
+        pytest.param("g", None, id="no such section"),
         pytest.param("", None, id="empty name"),
     ],
 )
