@@ -15,9 +15,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 try:
+    if getattr(sys.flags, "safe_path", sys.flags.isolated):  # PYTHONSAFEPATH, -P and -I leave out this file's own folder
+        sys.path[:0] = {os.path.dirname(os.path.realpath(__file__))} - set(sys.path)
     import plugin_runtime as runtime
 
     begin = runtime.begin

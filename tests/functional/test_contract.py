@@ -241,6 +241,9 @@ def test_every_way_in_says_the_same(check: str, tmp_path: Path) -> None:
         "a symlink in the plugin directory": [sys.executable, str(tmp_path / "check_link"), *QUICK[check]],
         "an executable file": [str(tmp_path / "check_link"), *QUICK[check]],
         "another working directory": command(check, *QUICK[check]),
+        "without its folder on the path": ["env", "PYTHONSAFEPATH=1", *command(check, *QUICK[check])],
+        "isolated (-I)": command(check, *QUICK[check], python=[DEBIAN_PYTHON, "-I"]),
+        "isolated, by a symlink": [DEBIAN_PYTHON, "-I", str(tmp_path / "check_link"), *QUICK[check]],
     }
     (tmp_path / "check_link").symlink_to(CHECKS / f"check_{check}.py")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the first line of a check says `env python3`
