@@ -57,7 +57,7 @@ class News(NamedTuple):
     """What no run has read yet. UTF-16 has become UTF-8; `tail` is the end of the text that may still grow.
 
     `memory` is where to go on, `missed` what could not be read ("" = nothing). `continued`: the text begins where the
-    last run stopped.
+    last look stopped; `more`: the log goes on behind it.
     """
 
     text: bytes
@@ -65,11 +65,13 @@ class News(NamedTuple):
     memory: LogMemory
     missed: str
     continued: bool
+    more: bool = False
 
 
 # --- Pure parsers ---------------------------------------------------------------------------------------------
 
 LOG_BYTES = 16 << 20  # of a log in one run
+LOG_PORTION = 1 << 18  # is read and searched at once; then the clock is looked at
 LOG_FIRST_LOOK = 1 << 20  # of a log never seen before
 LOG_TAIL = 1 << 16  # a last line of more bytes is not waited for
 LOG_UNPACKED = 64 << 20  # of a log that the rotation has packed
@@ -83,14 +85,29 @@ LOG_OVERLAP = 1024
 
 def matching_line(data: bytes, pattern: re.Pattern[str]) -> str:
     """The last line that the pattern finds, in any reading of its bytes; "" = no line."""
-    # Windows programs may log in UTF-16; where no byte order mark tells so, the ASCII part is readable without zero bytes.
-    for line in reversed(data.replace(b"\0", b"").split(b"\n")):
-        line = line.rstrip(b"\r")
-        for start, piece in pieces(line) if len(line) > LOG_PIECE else ((0, line),):
-            for text in readings(piece.decode("utf-8", "surrogateescape")) if piece else ():
-                if pattern.search(text, start):
-                    return text.strip()[:1000] or "(an empty line)"
+    wide = b"\0" in data
+    for line in reversed(data.split(b"\n")):
+        for reading in widths(line) if wide else (line,):
+            reading = reading.rstrip(b"\r")
+            for start, piece in pieces(reading) if len(reading) > LOG_PIECE else ((0, reading),):
+                for text in meanings(piece) if piece else ():
+                    if pattern.search(text, start):
+                        return text.strip()[:1000] or "(an empty line)"
     return ""
+
+
+def widths(line: bytes) -> Iterator[bytes]:
+    """What a line can be where zero bytes are about: UTF-16 without a byte order mark, which its writer does not write
+    again after the log was copied and cut, or text with stray zeros. Half of the line's end may be on its other side."""
+    yield as_utf8(line[line[:1] == b"\0" :], "utf-16-le")
+    yield as_utf8(line[: len(line) - len(line) % 2], "utf-16-be")
+    yield line.replace(b"\0", b"")
+
+
+def meanings(piece: bytes) -> tuple[str, ...]:
+    """A line's text: UTF-8, or else a Russian code page, or still UTF-8, in which one character is broken."""
+    found = readings(piece.decode("utf-8", "surrogateescape"))
+    return found if len(found) == 1 else (*found, piece.decode("utf-8", "replace"))
 
 
 def pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
@@ -150,18 +167,21 @@ def load_memory(text: str) -> LogMemory | None:
 # --- Reading on -----------------------------------------------------------------------------------------------
 
 
+SIMPLER = "raise -t, or give a simpler --log-pattern"
+TOO_SLOW = f"was rotated, and there was no time to search all of it: {SIMPLER}"
+UNFINISHED = f"is not yet searched to its end, there the next run goes on: {SIMPLER}"
 TOO_MUCH = "grew faster than it is read: its older new lines were not searched"
 LOST = "was rotated or cut before its end was read: the lines in between were not searched"
 
 
 def unread(log: Log, old: LogMemory | None, now: float) -> News:
-    """What no run has read yet. Raises OSError."""
+    """What no run has read yet, at most a portion. Raises OSError."""
     with open_regular(log.path) as file:
         status = os.fstat(file.fileno())
         coding = coding_of(file.read(2))
         size, start, rest, missed, continued = status.st_size, 0, b"", "", False
         if old is None:
-            # Lines that were written longer ago than a match is held would not be an alarm any more.
+            # Lines that were written longer ago than a match is held are no alarm. The others may be as old: see watch().
             start = size if now - status.st_mtime > log.hold else max(0, size - LOG_FIRST_LOOK)
         elif is_log(file, status, old) and not (status.st_ino != old.inode and moved_away(log.path, old)):
             start, continued = old.offset, True
@@ -171,16 +191,21 @@ def unread(log: Log, old: LogMemory | None, now: float) -> News:
             start, missed = size - LOG_BYTES, TOO_MUCH
         start += start % 2 if coding else 0
         file.seek(start)
-        data = file.read(max(0, size - start))
+        data = file.read(max(0, min(size - start, LOG_PORTION)))
+        more, whole = start + len(data) < size, whole_lines(data, coding)
+        if more and not whole:  # a line of more than a portion
+            data += file.read(size - start - len(data))
+            more, whole = False, whole_lines(data, coding)
         # The last line may still be growing: it is read again, unless it has no end at all.
-        whole = whole_lines(data, coding) or (len(data) if len(data) > LOG_TAIL else 0)
+        whole = whole or (len(data) if len(data) > LOG_TAIL else 0)
+        data = data[:whole] if more else data
         end = start + whole
         file.seek(max(0, end - LOG_MARK))
         mark = file.read(min(LOG_MARK, end))
         file.seek(0)
         memory = LogMemory(status.st_ino, end, mark, head=file.read(min(LOG_MARK, end)))
     text = as_utf8(data, coding)
-    return News(rest + b"\n" + text if rest else text, as_utf8(data[whole:], coding), memory, missed, continued)
+    return News(rest + b"\n" + text if rest else text, as_utf8(data[whole:], coding), memory, missed, continued, more)
 
 
 def is_log(file: BinaryIO, status: os.stat_result, old: LogMemory) -> bool:
@@ -315,10 +340,13 @@ def state_file_of(log: Log) -> str:
     name = f"log-{re.sub('[^A-Za-z0-9.]', '_', path)[-60:]}-{checksum:08x}.json"
     if log.state_dir:
         return os.path.join(log.state_dir, name)
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    # A relative folder would be another one in each working directory: XDG's is to be ignored (XDG Base Directory
+    # Specification), and "~" is what stays of a user without a home, in a container for example.
+    homes = (os.environ.get("XDG_STATE_HOME", ""), os.path.expanduser("~/.local/state"))
+    folders = [os.path.join(home, "check_usb_redirector") for home in homes if os.path.isabs(home)][:1]
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
     problems = []
-    for folder in (os.path.join(home, "check_usb_redirector"), f"/var/tmp/check_usb_redirector-{user}"):
+    for folder in (*folders, f"/var/tmp/check_usb_redirector-{user}"):
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
         except OSError as error:
@@ -363,6 +391,8 @@ def write_memory(path: str, memory: LogMemory) -> None:
 
 # --- One look -------------------------------------------------------------------------------------------------
 
+DAY = 86400.0
+
 
 def watch(log: Log) -> list[Finding]:
     """What the new lines since the last run say, and what kept the check from reading or remembering them."""
@@ -370,24 +400,34 @@ def watch(log: Log) -> list[Finding]:
     runtime.doing(f"reading the log {shown}")
     try:
         state_file = state_file_of(log)
-        old = read_memory(state_file)
-        text, tail, memory, missed, continued = unread(log, old, now)
-    except OSError as error:
+        old = memory = read_memory(state_file)
+    except (OSError, ValueError) as error:  # a zero byte, or a name that the locale cannot write, is a ValueError
         raise runtime.Problem(f"log {shown} cannot be read: {runtime.why_of(error)}") from None
-    runtime.doing(f"searching the log {shown}")
-    known = False
-    if old and old.unfinished and continued:
-        # The last line of the last run is read again: the same words are no news, however long the line stays unfinished.
-        begun, _, others = text.partition(b"\n")
-        known = matching_line(begun, log.pattern) == old.match
-        text = others if known else text
-    line = matching_line(text, log.pattern)
-    if line:
-        memory = memory._replace(match=line, seen=now, unfinished=matching_line(tail, log.pattern) == line)
-    elif old:  # a clock that was set back holds a match no longer
-        still = known and memory.offset == old.offset
-        memory = memory._replace(match=old.match, seen=min(old.seen, now), unfinished=still)
+    line, missed, longest, more = "", "", 0.0, True
+    while more:
+        begun = time.monotonic()
+        try:
+            news = unread(log, memory, now)
+        except (OSError, ValueError, runtime.Problem) as error:
+            problem = isinstance(error, runtime.Problem)
+            sentence = str(error) if problem else f"log {shown} cannot be read: {runtime.why_of(error)}"
+            # What was remembered is true all the same; the rotation may take the log away for a moment.
+            return [*matched(shown, log, memory, line, now), Finding(UNKNOWN, sentence)]
+        runtime.doing(f"searching the log {shown}")
+        found, memory, slow = searched(news, memory, log.pattern, now)
+        line, missed, more = found or line, missed or news.missed or slow, news.more
+        longest = max(longest, time.monotonic() - begun)
+        if more and late(longest):
+            missed, more = missed or UNFINISHED, False
+    assert memory is not None
     findings = []
+    if line and old is None and (doubt := age_at_first_look(line, log.hold, now)) != FRESH:
+        # Known, should its end come, but not held.
+        memory, line = memory._replace(seen=0.0), ""
+        if doubt == UNTOLD:
+            what = f"at the first look, log {shown} has a matching line that does not tell its age"
+            remedy = "if it is news, act on it; from now on new lines alarm"
+            findings.append(Finding(UNKNOWN, f"{what}: {runtime.clean(memory.match, 200)}; {remedy}"))
     try:
         write_memory(state_file, memory)
     except OSError as error:
@@ -395,11 +435,85 @@ def watch(log: Log) -> list[Finding]:
         sentence = f"how far log {shown} was read cannot be remembered in {place}: {runtime.why_of(error)}"
         sentence += "; give a --state-dir that can be written"
         findings.append(Finding(UNKNOWN, sentence))
-    if line or (memory.match and now - memory.seen < log.hold):
-        when = "" if line else f" ({(now - memory.seen) / 60:.0f} minutes ago)"
-        findings.append(Finding(CRITICAL, f"log {shown} has a matching line{when}: {runtime.clean(memory.match, 200)}"))
-    elif missed:
+    findings += matched(shown, log, memory, line, now)
+    if missed:
         findings.append(Finding(UNKNOWN, f"log {shown} {missed}"))
-    else:
-        findings.append(Finding(OK, f"no new matching line in log {shown}"))
-    return findings
+    return findings or [Finding(OK, f"no new matching line in log {shown}")]
+
+
+def matched(shown: str, log: Log, memory: LogMemory | None, line: str, now: float) -> list[Finding]:
+    """The alarm for a line that was just found, or for one that is held."""
+    if memory is None or not (line or (memory.match and now - memory.seen < log.hold)):
+        return []
+    when = "" if line else f" ({(now - memory.seen) / 60:.0f} minutes ago)"
+    return [Finding(CRITICAL, f"log {shown} has a matching line{when}: {runtime.clean(memory.match, 200)}")]
+
+
+def searched(news: News, old: LogMemory | None, pattern: re.Pattern[str], now: float) -> tuple[str, LogMemory, str]:
+    """The last new line that matches ("" = none), what to remember, and what there was no time for ("" = nothing)."""
+    text, known = news.text, False
+    if old and old.unfinished and news.continued:
+        # The last line of the last run is read again: the same words are no news, however long the line stays unfinished.
+        begun, _, others = text.partition(b"\n")
+        known = matching_line(begun, pattern) == old.match
+        text = others if known else text
+    line, end, longest, slow = "", len(text), 0.0, ""
+    while end and not (line or slow):  # the end of a rotated log may be long
+        started = time.monotonic()
+        start = text.rfind(b"\n", 0, max(0, end - LOG_PORTION)) + 1
+        line, end = matching_line(text[start:end], pattern), start
+        longest = max(longest, time.monotonic() - started)
+        slow = TOO_SLOW if end and late(longest) else ""
+    if line:
+        return line, news.memory._replace(match=line, seen=now, unfinished=matching_line(news.tail, pattern) == line), ""
+    if old:  # a clock that was set back holds a match no longer
+        still = known and news.memory.offset == old.offset
+        return "", news.memory._replace(match=old.match, seen=min(old.seen, now), unfinished=still), slow
+    return "", news.memory, slow
+
+
+def late(portion: float) -> bool:
+    """Whether there is no time for another portion that takes so many seconds, and to remember how far it went."""
+    return runtime.remaining(0.15) <= max(0.02, portion)
+
+
+FRESH, STALE, UNTOLD = "fresh", "stale", "not told"
+
+
+def age_at_first_look(line: str, hold: float, now: float) -> str:
+    """Whether a line of a log that was never read before is news, as far as the time in it tells.
+
+    That the log was written a moment ago tells nothing of this line: it may be years old. The time's zone is not known,
+    so that near the limit nothing is certain.
+    """
+    age = now - time_in(line, now)
+    return FRESH if -DAY < age < hold else STALE if age >= hold + DAY else UNTOLD
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def time_in(line: str, now: float) -> float:
+    """The first date with a time of day in a line, as seconds since the epoch, NaN without any: 2026-11-24 19:03 with any
+    signs between, 24.11.2026 19:03, and syslog's Nov 24 19:03:11, which leaves out the year. 11/24/2026 may be either."""
+    year, month, day = "(?P<year>20[0-9][0-9])", "(?P<month>0[1-9]|1[0-2])", "(?P<day>0[1-9]|[12][0-9]|3[01]|[1-9])"
+    clock = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])"
+    forms = (
+        rf"(?<![0-9]){year}[-./]{month}[-./]{day}[T_ ,]+{clock}",
+        rf"(?<![0-9]){day}\.{month}\.{year}[ ,]+{clock}",
+        rf"\b(?P<name>{'|'.join(MONTHS)}) +{day} +{clock}",
+    )
+    found = [match for match in (re.search(form, line, re.ASCII) for form in forms) if match]
+    if not found:
+        return float("nan")
+    parts = min(found, key=lambda match: match.start()).groupdict()
+    number = MONTHS.index(parts["name"]) + 1 if "name" in parts else int(parts["month"])
+    rest = (number, int(parts["day"]), int(parts["hour"]), int(parts["minute"]), 0, 0, 0, -1)
+    this_year = time.localtime(now)[0]
+    try:
+        if "year" in parts:
+            return time.mktime((int(parts["year"]), *rest))
+        then = time.mktime((this_year, *rest))
+        return then if then < now + DAY else time.mktime((this_year - 1, *rest))
+    except (OverflowError, ValueError):
+        return float("nan")

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -907,6 +908,9 @@ class WatchedLog:
     def alarm(self, line: str, when: str = "") -> tuple[int, str]:
         return expect(CRITICAL, f"log {self.path} has a matching line{when}: {line}")
 
+    def alarm_and_lost(self, line: str) -> tuple[int, str]:
+        return CRITICAL, f"{self.alarm(line)[1].rstrip()}; {self.lost[1].partition(' - ')[2]}"
+
     @property
     def lost(self) -> tuple[int, str]:
         return expect(UNKNOWN, f"log {self.path} was rotated or cut before its end was read: the lines in between were not searched")
@@ -966,16 +970,49 @@ def test_log_a_pattern_in_russian(log: WatchedLog, encoding: str, from_ini: bool
                                                             "check_usb_redirector --help lists the options")  # fmt: skip
 
 
-def test_log_first_look_sees_what_was_just_written(log: WatchedLog) -> None:
+@pytest.mark.parametrize(
+    ("line", "minutes", "state"),
+    [
+        pytest.param("%Y-%m-%d %H:%M:%S access denied", 1, CRITICAL, id="a minute ago"),
+        pytest.param("[%Y/%m/%dT%H:%M] access denied", 30, CRITICAL, id="half an hour ago"),
+        pytest.param("%d.%m.%Y %H:%M:%S access denied until 2031-01-01 00:00", 1, CRITICAL, id="Russian, and a second date"),
+        pytest.param("%b %d %H:%M:%S box usbsrvd: access denied", 1, CRITICAL, id="syslog"),
+        pytest.param("%Y-%m-%d %H:%M:%S access denied", 300, UNKNOWN, id="five hours ago, or another time zone"),
+        pytest.param("access denied", 0, UNKNOWN, id="no date"),
+        pytest.param("%Y-%m-%d access denied", 0, UNKNOWN, id="no time of day"),
+        pytest.param("2026-13-45 12:00 access denied", 0, UNKNOWN, id="no date of the calendar"),
+        pytest.param("%Y-%m-%d %H:%M:%S access denied", 3000, OK, id="two days ago"),
+        pytest.param("2024-01-01 12:00:00 access denied", 0, OK, id="years ago"),
+    ],
+)
+def test_log_first_look_at_a_log_that_is_written_to(log: WatchedLog, line: str, minutes: int, state: int) -> None:
+    """Lines of long ago are no news, though the log was written a moment ago."""
+    line = (datetime.datetime.now() - datetime.timedelta(minutes=minutes)).strftime(line)
+    log.add(line, "fine")
+    doubt = f"at the first look, log {log.path} has a matching line that does not tell its age: {line}; if it is news, act on it; from now on new lines alarm"
+    wanted = {CRITICAL: log.alarm(line), UNKNOWN: expect(UNKNOWN, doubt), OK: log.quiet}
+    assert log.look("--log-hold", "60") == wanted[state]
+    assert log.look("--log-hold", "60") == (log.alarm(line, " (0 minutes ago)") if state == CRITICAL else log.quiet)
     log.add("access denied")
     assert log.look("--log-hold", "60") == log.alarm("access denied")
+
+
+def test_log_first_look_at_a_line_without_end_and_without_date(log: WatchedLog) -> None:
+    with log.path.open("a") as file:
+        file.write("access denied")
+    assert log.look("--log-hold", "60")[0] == UNKNOWN
+    log.add("")
+    assert log.look("--log-hold", "60") == log.quiet, "its end is no news"
+
+
+def test_log_first_look_at_an_old_log(log: WatchedLog) -> None:
+    log.add("access denied")
     os.utime(log.path, (0, 0))
-    for memory in log.state.iterdir():
-        memory.unlink()
     assert log.look("--log-hold", "60") == log.quiet, "what was written long ago is no news"
 
 
 def test_log_match_is_held(log: WatchedLog) -> None:
+    assert log.look("--log-hold", "60") == log.quiet
     log.add("access denied")
     assert log.look("--log-hold", "60") == log.alarm("access denied")
     assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)")
@@ -986,6 +1023,33 @@ def test_log_match_is_held(log: WatchedLog) -> None:
     assert log.look("--log-hold", "60") == log.quiet
     memory.write_text(json.dumps([*fields[:5], time.time() + 1e6, *fields[6:]]))
     assert log.look("--log-hold", "60") == log.alarm("access denied", " (0 minutes ago)"), "the clock was set back"
+
+
+def test_log_match_is_held_while_the_log_is_away(log: WatchedLog) -> None:
+    """logrotate without `create`, or between its two steps."""
+    assert log.look("--log-hold", "60") == log.quiet
+    log.add("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied")
+    log.path.rename(f"{log.path}.1")
+    held, gone = log.alarm("access denied", " (0 minutes ago)")[1].rstrip("\n"), f"log {log.path} cannot be read: No such file or directory"
+    assert log.look("--log-hold", "60") == (CRITICAL, f"{held}; {gone}\n")
+    log.path.mkdir()
+    assert log.look("--log-hold", "60") == (CRITICAL, f"{held}; log {log.path} cannot be read: Is a directory\n")
+    log.path.rmdir()
+    log.add("fine")
+    assert log.look("--log-hold", "60") == (CRITICAL, f"{held}\n"), "the rotated one was found"
+
+
+def test_log_what_is_missed_is_told_beside_a_held_match(log: WatchedLog) -> None:
+    assert log.look("--log-hold", "60") == log.quiet
+    log.add("access denied")
+    assert log.look("--log-hold", "60") == log.alarm("access denied")
+    log.path.unlink()
+    log.add("other")
+    held = log.alarm("access denied", " (0 minutes ago)")
+    missed = log.lost[1].partition(" - ")[2]
+    assert log.look("--log-hold", "60") == (CRITICAL, f"{held[1].rstrip()}; {missed}")
+    assert log.look("--log-hold", "60") == held
 
 
 def packed(log: WatchedLog) -> None:
@@ -1046,7 +1110,9 @@ def test_log_rotated(log: WatchedLog, rotate: Callable[[WatchedLog], object], fo
     log.add("access denied before the rotation")
     rotate(log)
     log.add("new log")
-    assert log.look() == (log.alarm("access denied before the rotation") if found else log.lost)
+    lost = f"; {log.lost[1].partition(' - ')[2]}" if rotate is rotated_twice else "\n"
+    alarm = log.alarm("access denied before the rotation")[1].rstrip("\n") + lost
+    assert log.look() == ((CRITICAL, alarm) if found else log.lost)
     assert log.look() == log.quiet
 
 
@@ -1074,7 +1140,7 @@ def test_log_rewritten_in_place(log: WatchedLog) -> None:
     log.path.write_text("heartbeat\n" * 100)
     assert log.look() == log.quiet
     log.path.write_text("denied ok\n" * 5 + "heartbeat\n" * 95)
-    assert log.look() == log.alarm("denied ok"), "as long as before, and the same at its end"
+    assert log.look() == log.alarm_and_lost("denied ok"), "as long as before, and the same at its end"
     log.path.write_text("fine 1234\n" * 5 + "heartbeat\n" * 95)
     assert log.look() == log.lost
 
@@ -1106,12 +1172,34 @@ def test_log_in_utf_16(log: WatchedLog, encoding: str) -> None:
     assert look() == log.quiet
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("begin", [pytest.param(b"", id="all of it"), pytest.param(b"start\n", id="behind a line of cmd"), pytest.param(b"\0" * 40, id="behind a hole")])
+def test_log_in_utf_16_without_a_mark(log: WatchedLog, encoding: str, begin: bytes) -> None:
+    """As it goes on when it was copied and cut; cmd and PowerShell write into one log; a writer keeps its place."""
+    words = ("--log", str(log.path), "--log-pattern", "^Лицензия истекла$", "--state-dir", str(log.state), "--log-hold", "0")
+    log.path.write_bytes(begin + "Пуск\r\n".encode(encoding))
+    for line in ("Лицензия истекла", "Лицензия ещё не истекла", "Лицензия истекла"):
+        with log.path.open("ab") as file:
+            said(run_check("usb_redirector", "--product", "generic", *words))
+            file.write(f"{line}\r\nдальше\n".encode(encoding))
+        found = log.quiet if "не" in line else log.alarm(line)
+        assert said(run_check("usb_redirector", "--product", "generic", *words)) == found
+
+
+def test_log_a_character_cut_by_its_writer(log: WatchedLog) -> None:
+    words = ("--log", str(log.path), "--log-pattern", "^Лицензия истекла", "--state-dir", str(log.state), "--log-hold", "0")
+    assert said(run_check("usb_redirector", "--product", "generic", *words)) == log.quiet
+    log.path.write_bytes(log.path.read_bytes() + "Лицензия истекла, к".encode()[:-1] + b"\n")
+    assert said(run_check("usb_redirector", "--product", "generic", *words)) == log.alarm("Лицензия истекла, \ufffd")
+
+
 def test_log_a_last_line_without_end_is_news_once(log: WatchedLog) -> None:
     def an_hour_ago() -> None:
         memory = next(log.state.iterdir())
         fields = json.loads(memory.read_text())
         memory.write_text(json.dumps([*fields[:5], time.time() - 3601, *fields[6:]]))
 
+    assert log.look("--log-hold", "60") == log.quiet
     with log.path.open("a") as file:
         file.write("access denied")
     assert log.look("--log-hold", "60") == log.alarm("access denied")
@@ -1148,13 +1236,13 @@ def test_log_rotated_and_truncated(log: WatchedLog) -> None:
     log.add("x" * 500)
     assert log.look() == log.quiet
     log.path.write_text("license\n")
-    assert log.look() == log.alarm("license"), "shorter than what was read"
+    assert log.look() == log.alarm_and_lost("license"), "shorter than what was read"
     log.path.write_text("denied\n" + "y" * 2000 + "\n")
-    assert log.look() == log.alarm("denied"), "longer, but another text"
+    assert log.look() == log.alarm_and_lost("denied"), "longer, but another text"
     log.path.unlink()
     assert log.look() == expect(UNKNOWN, f"log {log.path} cannot be read: No such file or directory")
     log.path.write_text("license again\n")
-    assert log.look() == log.alarm("license again")
+    assert log.look() == log.alarm_and_lost("license again")
 
 
 def test_log_unfinished_and_endless_lines(log: WatchedLog) -> None:
@@ -1177,6 +1265,23 @@ def test_log_that_grew_too_fast(log: WatchedLog) -> None:
         file.write("license\n" + f"{'fine ' * 200}\n" * (17 << 10))
     assert log.look() == expect(UNKNOWN, f"log {log.path} grew faster than it is read: its older new lines were not searched")
     assert log.look() == log.quiet
+
+
+def test_log_that_takes_longer_than_a_run(log: WatchedLog) -> None:
+    """Each run goes on where the last one had to stop, and says so until the end."""
+    words = ("--log", str(log.path), "--log-pattern", ".*license.*expired.*", "--state-dir", str(log.state), "--log-hold", "0", "-t", "1")
+    assert said(run_check("usb_redirector", "--product", "generic", *words)) == log.quiet
+    line = ("работа " * 20 + "license\n").encode("cp1251")
+    log.path.write_bytes(log.path.read_bytes() + line * 70_000 + b"the license has expired\n")
+    unfinished = expect(UNKNOWN, f"log {log.path} is not yet searched to its end, there the next run goes on: raise -t, or give a simpler --log-pattern")
+    said_before = []
+    for _ in range(60):
+        said_before.append(said(run_check("usb_redirector", "--product", "generic", *words)))
+        if said_before[-1] != unfinished:
+            break
+    assert said_before[-1] == log.alarm("the license has expired")
+    assert len(said_before) > 1
+    assert said(run_check("usb_redirector", "--product", "generic", *words)) == log.quiet
 
 
 @pytest.mark.parametrize(
@@ -1219,6 +1324,36 @@ def test_log_state_in_the_users_own_folder(log: WatchedLog, tmp_path: Path) -> N
     assert (tmp_path / "xdg/check_usb_redirector").stat().st_mode & 0o777 == 0o700
     assert said(run_check("usb_redirector", *words, env={"XDG_STATE_HOME": "", "HOME": str(tmp_path)})) == log.quiet
     assert len(list((tmp_path / ".local/state/check_usb_redirector").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "env",
+    [pytest.param([], id="neither home nor name"), pytest.param(["HOME=here"], id="a home that is relative"),
+     pytest.param(["XDG_STATE_HOME=here"], id="an XDG folder that is relative")],
+)  # fmt: skip
+def test_log_state_of_a_user_without_a_home(env: list[str], log: WatchedLog, tmp_path: Path) -> None:
+    """One memory, whatever the working directory, and nothing is left there."""
+    user = 54321 + len("".join(env))
+    kept = Path(f"/var/tmp/check_usb_redirector-{user}")
+    program = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "env", "-u", "HOME", "-u", "XDG_STATE_HOME", *env, "/usr/bin/python3", "-B"]
+    logs = Path(tempfile.mkdtemp(prefix="kodeks-open-"))
+    logs.chmod(0o755)
+    path = logs / "a.log"
+    path.write_text("started\n")
+    words = ("--product", "generic", "--log", str(path), "--log-pattern", "denied", "--log-hold", "0")
+    try:
+        for number in range(2):
+            folder = logs / f"place{number}"
+            folder.mkdir()
+            folder.chmod(0o777)
+            outcome = run_check("usb_redirector", *words, python=program, cwd=folder)
+            assert said(outcome) == (expect(CRITICAL, f"log {path} has a matching line: denied") if number else expect(OK, f"no new matching line in log {path}"))
+            assert list(folder.iterdir()) == []
+            path.write_text("started\ndenied\n")
+        assert len(list(kept.iterdir())) == 1
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.rmtree(logs)
 
 
 @pytest.mark.parametrize(
