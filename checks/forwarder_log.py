@@ -394,6 +394,85 @@ def write_memory(path: str, memory: LogMemory) -> None:
 DAY = 86400.0
 
 
+def matched(shown: str, log: Log, memory: LogMemory | None, line: str, now: float) -> list[Finding]:
+    """The alarm for a line that was just found, or for one that is held."""
+    if memory is None or not (line or (memory.match and now - memory.seen < log.hold)):
+        return []
+    when = "" if line else f" ({(now - memory.seen) / 60:.0f} minutes ago)"
+    return [Finding(CRITICAL, f"log {shown} has a matching line{when}: {runtime.clean(memory.match, 200)}")]
+
+
+def searched(news: News, old: LogMemory | None, pattern: re.Pattern[str], now: float) -> tuple[str, LogMemory, str]:
+    """The last new line that matches ("" = none), what to remember, and what there was no time for ("" = nothing)."""
+    text, known = news.text, False
+    if old and old.unfinished and news.continued:
+        # The last line of the last run is read again: the same words are no news, however long the line stays unfinished.
+        begun, _, others = text.partition(b"\n")
+        known = matching_line(begun, pattern) == old.match
+        text = others if known else text
+    line, end, longest, slow = "", len(text), 0.0, ""
+    while end and not (line or slow):  # the end of a rotated log may be long
+        started = time.monotonic()
+        start = text.rfind(b"\n", 0, max(0, end - LOG_PORTION)) + 1
+        line, end = matching_line(text[start:end], pattern), start
+        longest = max(longest, time.monotonic() - started)
+        slow = TOO_SLOW if end and late(longest) else ""
+    if line:
+        return line, news.memory._replace(match=line, seen=now, unfinished=matching_line(news.tail, pattern) == line), ""
+    if old:  # a clock that was set back holds a match no longer
+        still = known and news.memory.offset == old.offset
+        return "", news.memory._replace(match=old.match, seen=min(old.seen, now), unfinished=still), slow
+    return "", news.memory, slow
+
+
+def late(portion: float) -> bool:
+    """Whether there is no time for another portion that takes so many seconds, and to remember how far it went."""
+    return runtime.remaining(0.15) <= 0.1 + 2 * portion
+
+
+FRESH, STALE, UNTOLD = "fresh", "stale", "not told"
+
+
+def age_at_first_look(line: str, hold: float, now: float) -> str:
+    """Whether a line of a log that was never read before is news, as far as the time in it tells.
+
+    That the log was written a moment ago tells nothing of this line: it may be years old. The time's zone is not known,
+    so that near the limit nothing is certain.
+    """
+    age = now - time_in(line, now)
+    return FRESH if -DAY < age < hold else STALE if age >= hold + DAY else UNTOLD
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def time_in(line: str, now: float) -> float:
+    """The first date with a time of day in a line, as seconds since the epoch, NaN without any: 2026-11-24 19:03 with any
+    signs between, 24.11.2026 19:03, and syslog's Nov 24 19:03:11, which leaves out the year. 11/24/2026 may be either."""
+    year, month, day = "(?P<year>20[0-9][0-9])", "(?P<month>0[1-9]|1[0-2])", "(?P<day>0[1-9]|[12][0-9]|3[01]|[1-9])"
+    clock = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])"
+    forms = (
+        rf"(?<![0-9]){year}[-./]{month}[-./]{day}[T_ ,]+{clock}",
+        rf"(?<![0-9]){day}\.{month}\.{year}[ ,]+{clock}",
+        rf"\b(?P<name>{'|'.join(MONTHS)}) +{day} +{clock}",
+    )
+    found = [match for match in (re.search(form, line, re.ASCII) for form in forms) if match]
+    if not found:
+        return float("nan")
+    parts = min(found, key=lambda match: match.start()).groupdict()
+    number = MONTHS.index(parts["name"]) + 1 if "name" in parts else int(parts["month"])
+    rest = (number, int(parts["day"]), int(parts["hour"]), int(parts["minute"]), 0, 0, 0, -1)
+    this_year = time.localtime(now)[0]
+    try:
+        if "year" in parts:
+            return time.mktime((int(parts["year"]), *rest))
+        then = time.mktime((this_year, *rest))
+        return then if then < now + DAY else time.mktime((this_year - 1, *rest))
+    except (OverflowError, ValueError):
+        return float("nan")
+
+
+# Stands last, so that a file which a failed copy has cut has none.
 def watch(log: Log) -> list[Finding]:
     """What the new lines since the last run say, and what kept the check from reading or remembering them."""
     shown, now = runtime.clean(log.path, 120), time.time()
@@ -439,81 +518,3 @@ def watch(log: Log) -> list[Finding]:
     if missed:
         findings.append(Finding(UNKNOWN, f"log {shown} {missed}"))
     return findings or [Finding(OK, f"no new matching line in log {shown}")]
-
-
-def matched(shown: str, log: Log, memory: LogMemory | None, line: str, now: float) -> list[Finding]:
-    """The alarm for a line that was just found, or for one that is held."""
-    if memory is None or not (line or (memory.match and now - memory.seen < log.hold)):
-        return []
-    when = "" if line else f" ({(now - memory.seen) / 60:.0f} minutes ago)"
-    return [Finding(CRITICAL, f"log {shown} has a matching line{when}: {runtime.clean(memory.match, 200)}")]
-
-
-def searched(news: News, old: LogMemory | None, pattern: re.Pattern[str], now: float) -> tuple[str, LogMemory, str]:
-    """The last new line that matches ("" = none), what to remember, and what there was no time for ("" = nothing)."""
-    text, known = news.text, False
-    if old and old.unfinished and news.continued:
-        # The last line of the last run is read again: the same words are no news, however long the line stays unfinished.
-        begun, _, others = text.partition(b"\n")
-        known = matching_line(begun, pattern) == old.match
-        text = others if known else text
-    line, end, longest, slow = "", len(text), 0.0, ""
-    while end and not (line or slow):  # the end of a rotated log may be long
-        started = time.monotonic()
-        start = text.rfind(b"\n", 0, max(0, end - LOG_PORTION)) + 1
-        line, end = matching_line(text[start:end], pattern), start
-        longest = max(longest, time.monotonic() - started)
-        slow = TOO_SLOW if end and late(longest) else ""
-    if line:
-        return line, news.memory._replace(match=line, seen=now, unfinished=matching_line(news.tail, pattern) == line), ""
-    if old:  # a clock that was set back holds a match no longer
-        still = known and news.memory.offset == old.offset
-        return "", news.memory._replace(match=old.match, seen=min(old.seen, now), unfinished=still), slow
-    return "", news.memory, slow
-
-
-def late(portion: float) -> bool:
-    """Whether there is no time for another portion that takes so many seconds, and to remember how far it went."""
-    return runtime.remaining(0.15) <= max(0.02, portion)
-
-
-FRESH, STALE, UNTOLD = "fresh", "stale", "not told"
-
-
-def age_at_first_look(line: str, hold: float, now: float) -> str:
-    """Whether a line of a log that was never read before is news, as far as the time in it tells.
-
-    That the log was written a moment ago tells nothing of this line: it may be years old. The time's zone is not known,
-    so that near the limit nothing is certain.
-    """
-    age = now - time_in(line, now)
-    return FRESH if -DAY < age < hold else STALE if age >= hold + DAY else UNTOLD
-
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def time_in(line: str, now: float) -> float:
-    """The first date with a time of day in a line, as seconds since the epoch, NaN without any: 2026-11-24 19:03 with any
-    signs between, 24.11.2026 19:03, and syslog's Nov 24 19:03:11, which leaves out the year. 11/24/2026 may be either."""
-    year, month, day = "(?P<year>20[0-9][0-9])", "(?P<month>0[1-9]|1[0-2])", "(?P<day>0[1-9]|[12][0-9]|3[01]|[1-9])"
-    clock = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])"
-    forms = (
-        rf"(?<![0-9]){year}[-./]{month}[-./]{day}[T_ ,]+{clock}",
-        rf"(?<![0-9]){day}\.{month}\.{year}[ ,]+{clock}",
-        rf"\b(?P<name>{'|'.join(MONTHS)}) +{day} +{clock}",
-    )
-    found = [match for match in (re.search(form, line, re.ASCII) for form in forms) if match]
-    if not found:
-        return float("nan")
-    parts = min(found, key=lambda match: match.start()).groupdict()
-    number = MONTHS.index(parts["name"]) + 1 if "name" in parts else int(parts["month"])
-    rest = (number, int(parts["day"]), int(parts["hour"]), int(parts["minute"]), 0, 0, 0, -1)
-    this_year = time.localtime(now)[0]
-    try:
-        if "year" in parts:
-            return time.mktime((int(parts["year"]), *rest))
-        then = time.mktime((this_year, *rest))
-        return then if then < now + DAY else time.mktime((this_year - 1, *rest))
-    except (OverflowError, ValueError):
-        return float("nan")

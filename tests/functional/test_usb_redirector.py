@@ -1269,7 +1269,7 @@ def test_log_that_grew_too_fast(log: WatchedLog) -> None:
 
 def test_log_that_takes_longer_than_a_run(log: WatchedLog) -> None:
     """Each run goes on where the last one had to stop, and says so until the end."""
-    words = ("--log", str(log.path), "--log-pattern", ".*license.*expired.*", "--state-dir", str(log.state), "--log-hold", "0", "-t", "1")
+    words = ("--log", str(log.path), "--log-pattern", ".*license.*expired.*", "--state-dir", str(log.state), "--log-hold", "0", "-t", "2")
     assert said(run_check("usb_redirector", "--product", "generic", *words)) == log.quiet
     line = ("работа " * 20 + "license\n").encode("cp1251")
     log.path.write_bytes(log.path.read_bytes() + line * 70_000 + b"the license has expired\n")

@@ -551,10 +551,13 @@ def mounted(*mounts: str) -> list[str]:
     return ["unshare", "-m", "sh", "-c", " && ".join(lines) + "; " + "; ".join([*fill, 'exec "$@"']), "sh"]
 
 
+NEWS = f"{datetime.now():%Y-%m-%d %H:%M}"  # at the first look a line must tell that it is news
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> list[str]:
     """The arguments that watch a log with one matching line, tmp_path/forwarder.log."""
-    (tmp_path / "forwarder.log").write_text("started\nlicense expired\n")
+    (tmp_path / "forwarder.log").write_text(f"started\n{NEWS} license expired\n")
     return ["--product", "generic", "--log", str(tmp_path / "forwarder.log"), "--log-pattern", "license"]
 
 
@@ -564,7 +567,7 @@ def test_disk_full(log: list[str], tmp_path: Path) -> None:
     state, said = tried("usb_redirector", *log, "--state-dir", str(tmp_path / "state"), around=mounted(f"size=4k {tmp_path}/state"))
     said = re.sub(r"state/\S+\.json", "state/X", said)
     assert (state, said) == (
-        2, f"CRITICAL - log {log[3]} has a matching line: license expired; how far log {log[3]} was read cannot be remembered in "
+        2, f"CRITICAL - log {log[3]} has a matching line: {NEWS} license expired; how far log {log[3]} was read cannot be remembered in "
         f"{tmp_path}/state/X: No space left on device; give a --state-dir that can be written")  # fmt: skip
 
 
@@ -572,8 +575,8 @@ def test_disk_full(log: list[str], tmp_path: Path) -> None:
     ("home", "mounts", "code", "line"),
     [
         pytest.param("{home}", ["ro {home}", "size=1M,mode=777 /var/tmp"], 3, None, id="read-only home, full /var/tmp"),
-        pytest.param("{home}", ["ro {home}", "nodev /var/tmp"], 2, "CRITICAL - log {log} has a matching line: license expired", id="read-only home"),
-        pytest.param("/nonexistent/\x01home", ["nodev /var/tmp", "ro /mnt"], 2, "CRITICAL - log {log} has a matching line: license expired", id="strange home"),
+        pytest.param("{home}", ["ro {home}", "nodev /var/tmp"], 2, f"CRITICAL - log {{log}} has a matching line: {NEWS} license expired", id="read-only home"),
+        pytest.param("/nonexistent/\x01home", ["nodev /var/tmp", "ro /mnt"], 2, f"CRITICAL - log {{log}} has a matching line: {NEWS} license expired", id="strange home"),
         pytest.param("{home}", ["ro {home}", "ro /var/tmp"], 3,
                      "UNKNOWN - no place to remember how far the log was read ({home}/.local/state/check_usb_redirector: Read-only file system; "
                      "/var/tmp/check_usb_redirector-0: Read-only file system): give --state-dir", id="nothing is writable"),
@@ -613,9 +616,9 @@ def test_a_log_larger_than_any_disk(log: list[str], tmp_path: Path) -> None:
     with (tmp_path / "forwarder.log").open("r+b") as file:
         file.truncate(100 << 30)
         file.seek(0, os.SEEK_END)
-        file.write(b"\nlicense gone\n")
+        file.write(f"\n{NEWS} license gone\n".encode())
     said = tried("usb_redirector", *log, "--state-dir", str(tmp_path), limit=5, around=limited(**{"as": 160 << 20}))
-    assert said == (2, f"CRITICAL - log {log[3]} has a matching line: license gone")
+    assert said == (2, f"CRITICAL - log {log[3]} has a matching line: {NEWS} license gone")
 
 
 @contextmanager
@@ -657,7 +660,7 @@ def test_a_match_is_held_no_longer_by_a_clock_set_back(log: list[str], tmp_path:
     assert tried("usb_redirector", *words)[0] == 2
     with clock(tmp_path, "-7200") as (env, _):
         back = tried("usb_redirector", *words, env=env)
-    assert back == (2, f"CRITICAL - log {log[3]} has a matching line (0 minutes ago): license expired")
+    assert back == (2, f"CRITICAL - log {log[3]} has a matching line (0 minutes ago): {NEWS} license expired")
     with clock(tmp_path, "-3500") as (env, _):
         assert tried("usb_redirector", *words, env=env) == (0, f"OK - no new matching line in log {log[3]}")
 
