@@ -102,8 +102,8 @@ SAME_ERROR = {4107: 50, 4103: 2007, 4106: 2008, 4100: 2010, 4109: 2010, 4101: 20
 
 # Compiled when they are looked for: a key that works needs none of them.
 PROTECTION_ERROR = r"(?:ошибка защиты|protection error)\D{0,12}([0-9]{1,6})"
-# Shorter forms of the same, of which only a number of four digits is surely one of the protection's.
-_ERROR_NUMBER = r"(?:\bошибка|\berror)\W{0,3}(?:(?:код|code)\W{0,3})?([0-9]{4})(?![0-9])"
+# Other forms of the same, of which only a number of four digits is surely one of the protection's.
+_ERROR_NUMBER = r"\b(?:ошибка|код|error|err|code)\b[^0-9.,;]{0,40}([0-9]{4})(?![0-9])"
 _NUMBER_ALONE = r"\[?\s*(?:(?:код|code)\W{0,3})?([0-9]{1,6})\s*\]?"
 _LICENSE_MANAGER = (
     r"(?:license manager configured at|менеджер лицензий настроен на) (\[[0-9a-f:.]{2,45}\]|[\w.-]{1,253}):([0-9]{1,5})(?![0-9])"

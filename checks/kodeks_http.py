@@ -476,16 +476,23 @@ def refuse(answer: Answer, login: Login | None) -> None:
         raise Unreachable(f"{what}, the Kodeks server does not; {CHECK_SERVER}")
     if answer.status == 400:
         raise runtime.Problem(f"HTTP 400 from {answer.url}: the request was not understood; check -p, and -S for HTTPS")
+    if answer.status != 200 and not_from_kodeks(answer):
+        raise not_kodeks(answer, f"HTTP {answer.status}")
     if answer.status != 200:
         raise runtime.Problem(f"HTTP {answer.status} from {answer.url}: is this a Kodeks server? Check -H and -p")
 
 
+def not_from_kodeks(answer: Answer) -> str:
+    """The program that sent an answer, where it tells its name and is not Kodeks; "" otherwise."""
+    sender = answer.header("server") or answer.header("x-powered-by")
+    return "" if "kodeks" in sender.lower() else runtime.clean(sender, 60)
+
+
 def not_kodeks(answer: Answer, what: str) -> Exception:
     """The failure of a page that is not what was asked for, by who sent it."""
-    sender = answer.header("server")
-    if "kodeks" in sender.lower():
+    if "kodeks" in answer.header("server").lower():
         return runtime.Problem(f"{what} from {answer.url}: wrong page, or the user lacks the right to see it")
-    name = runtime.clean(sender or answer.header("x-powered-by"), 60) or "an unnamed server"
+    name = not_from_kodeks(answer) or "an unnamed server"
     return Unreachable(f"{what} from {answer.url}: {name} answers in place of Kodeks, which may be down")
 
 

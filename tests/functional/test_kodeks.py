@@ -190,6 +190,8 @@ REFUSALS = [
      "UNKNOWN - the server is in maintenance mode (HTTP 503 from {url}{path}): the state of the key is unknown; end it there if nobody is updating"),
     ("only the monitor in front", {"kodweb": Kodweb.DOWN}, 3,
      "UNKNOWN - {what} from {url}{path}: Express answers in place of Kodeks, which may be down"),
+    ("no page of the monitor's", {"kodweb": Kodweb.ABSENT}, 3,
+     "UNKNOWN - HTTP 404 from {url}{path}: Express answers in place of Kodeks, which may be down"),
 ]  # fmt: skip
 
 

@@ -61,6 +61,7 @@ class Kodweb(str, Enum):
     RUNNING = "running"
     MAINTENANCE = "maintenance"  # 503
     DOWN = "down"  # the monitor answers in its place, with status 200
+    ABSENT = "absent"  # the same with status 404
 
 
 class Refusal(str, Enum):
@@ -294,6 +295,8 @@ class Visit:
             return None if self._user() else self._node(401, b"", ("WWW-Authenticate", 'Basic realm="sysmon"'))
         if self.state.kodweb is Kodweb.DOWN:
             return self._node(200, MONITOR)
+        if self.state.kodweb is Kodweb.ABSENT:
+            return self._node(404, f"Cannot {self.request.method} {self.request.path}".encode(), HTML)
         if self.state.kodweb is Kodweb.MAINTENANCE:
             return self._html(503, MAINTENANCE)
         if self.request.cookies.get("Kodeks") not in self.sessions or "KodeksData" not in self.request.cookies:

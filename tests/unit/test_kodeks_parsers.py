@@ -105,6 +105,7 @@ NO_KEY = f"no key for this registration file (not plugged in, a wrong key, or no
         *(pytest.param(f"SenseLock ключ - [{text}]", CRITICAL, f"server reports: {text}: {meaning}", id=f"[{text}]")
           for text, meaning in (
               ("Ошибка защиты (код 4111)", NO_KEY), ("4111", NO_KEY), ("код 4111", NO_KEY), ("Protection error 4111", NO_KEY), ("Ошибка 4111", NO_KEY),
+              ("Ошибка защиты. Код ошибки: 4111", NO_KEY), ("Ошибка защиты (не подключен ключ) 4111", NO_KEY), ("код защиты 4111", NO_KEY),
               ("error code 4111", NO_KEY), ("Ошибка защиты № 5", "wrong license; check the registration file"),
               ("Ошибка 5", "an error that is not documented; look at the license page of the server"),
               ("Ошибка 41110", "an error that is not documented; look at the license page of the server"))),
