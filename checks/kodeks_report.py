@@ -213,10 +213,12 @@ def words_to_find(beginning: bytes) -> tuple[bytes, ...]:
 
 def memory_held() -> int:
     """The bytes of memory that this process holds; 0 where the system does not tell it."""
+    if not sys.platform.startswith("linux"):
+        return 0
     try:
         with open("/proc/self/statm", "rb", buffering=0) as file:
             return int(file.read(200).split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError, AttributeError):  # not Linux
+    except (OSError, ValueError, IndexError):
         return 0
 
 
