@@ -187,11 +187,19 @@ def beginning_of(data: bytes, encoding: str) -> Element | None:
     return element
 
 
-def encoding_of(beginning: bytes) -> str:
-    """The encoding in which a report says that it is written; utf8, a frequent misspelling, is UTF-8."""
+_UTF8_MISSPELT = re.compile("utf_?8", re.IGNORECASE)
+
+
+def declared_encoding(beginning: bytes) -> str:
+    """The encoding that a report declares; "" for none, and for what is no name of one."""
     declared = _DECLARED.match(beginning)
-    name = declared[1].decode("ascii") if declared else "utf-8"
-    return "utf-8" if name.lower().replace("_", "") == "utf8" else name
+    return declared[1].decode("ascii") if declared else ""
+
+
+def encoding_of(beginning: bytes) -> str:
+    """The encoding in which a report is written by its declaration; utf8, a frequent misspelling, is UTF-8."""
+    name = declared_encoding(beginning)
+    return "utf-8" if not name or _UTF8_MISSPELT.fullmatch(name) else name
 
 
 def words_to_find(beginning: bytes) -> tuple[bytes, ...]:
@@ -270,7 +278,7 @@ class ReportParser:
             if words is None:
                 words, declaration = words_to_find(block), _DECLARATION.match(block)
                 self._encoding = encoding_of(block)
-                if declaration and b"utf-8" not in declaration[0].lower() and self._encoding == "utf-8":
+                if _UTF8_MISSPELT.fullmatch(declared_encoding(block)):  # which expat does not know
                     self._parse_as("utf-8")
                 searched = new = block[declaration.end() :] if declaration else block
             else:
@@ -352,7 +360,8 @@ class ReportParser:
             raise self._broken(error) from None
         except (LookupError, ValueError, TypeError) as error:  # an encoding that Python or expat does not know
             why = runtime.clean(error, 100)
-            raise runtime.Problem(f"the report cannot be read in the encoding that it declares: {why}") from None
+            what = f"the report cannot be read in the encoding that it declares: {why}"
+            raise runtime.Problem(f"{what}; check what makes or stores it") from None
         waiting = self.size - self._parser.CurrentByteIndex
         if waiting > MAX_TAG:
             raise runtime.Problem(f"the report has a tag or a comment of more than {MAX_TAG >> 20} MB: that is no sysinfo report")

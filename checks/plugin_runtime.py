@@ -1129,7 +1129,8 @@ def read_private(path: str, purpose: str, limit: int = 4096, private: bool = Tru
                 raise Problem(f"{shown} holds a password and is open to all users; run chmod o-rwx on it")
             content = file.read(limit + 1)
     except (OSError, ValueError) as error:
-        raise Problem(f"{shown} cannot be read: {clean(getattr(error, 'strerror', None) or error, 80)}") from None
+        why = clean(getattr(error, "strerror", None) or error, 80)
+        raise Problem(f"{shown} cannot be read: {why}; check the path and its rights") from None
     if len(content) > limit:
         raise Problem(f"{shown} is larger than {limit} bytes")
     return content.decode("utf-8", "surrogateescape")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
 from lab.bot_api import BotApi
 from lab.media_type import TELEGRAM_YAML, MediaType
+from lab.world import World
 from lab.zabbix_lab import ZabbixLab
 
 from fleet import books
@@ -50,28 +50,17 @@ class Usage:
         return f"over {wall:.0f} s: " + ", ".join(parts)
 
 
-class FleetWorld:
+class FleetWorld(World):
     """Everything running; a context manager. `paces` are the hosts (see `fleet.site.Pace`), `names` theirs by pace.
 
     Telegram keeps its limits: one message a second, 20 a minute in the group. `calm` returns once every host has values.
     """
 
     def __init__(self, paces: Mapping[str, Pace], start_within: float) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self.paces, self.start_within = paces, start_within
         self.cut_from = self.cut_to = 0.0
         self.problems_during_cut = 0
-
-    def __enter__(self) -> FleetWorld:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
 
     def _start(self) -> None:
         self.bot = self._stack.enter_context(BotApi(rate_limits=True))
@@ -90,14 +79,6 @@ class FleetWorld:
         self._stack.callback(self.fleet.close)
         self.proxy = self._stack.enter_context(SiteProxy(self.lab, "site-1", self.fleet.link.port))
         self.fleet.start(self.hosts, self.proxy.port, self.start_within)
-
-    def wait(self, what: str, probe: Callable[[], bool], timeout: float, pause: float = 0.5) -> float:
-        """Wait for something and return when it was so; AssertionError with the figures of the moment."""
-        deadline = time.time() + timeout
-        while not probe():
-            assert time.time() < deadline, f"not within {timeout:g} s: {what}; {self.state()}"
-            time.sleep(pause)
-        return time.time()
 
     def calm(self, timeout: float) -> None:
         """Wait until every state item of every host has a value."""

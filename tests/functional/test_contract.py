@@ -52,7 +52,7 @@ def check(request: pytest.FixtureRequest) -> str:
         pytest.param(["-t", "٣"], "argument -t/--timeout: '٣' is no time limit; write SECONDS[:STATE], for example 10:critical",
                      id="digits of another script"),
         pytest.param(["--extra-opts=none@/nonexistent.ini"],
-                     "--extra-opts: /nonexistent.ini cannot be read: No such file or directory", id="ini file missing"),
+                     "--extra-opts: /nonexistent.ini cannot be read: No such file or directory; check the path and its rights", id="ini file missing"),
     ],
 )  # fmt: skip
 def test_usage_errors_are_unknown_with_a_sentence(check: str, arguments: list[str], expected: str) -> None:
@@ -166,7 +166,7 @@ def test_signals_leave_no_list_command_behind(name: str, tmp_path: Path) -> None
         tool = tools.hangs("tool")
         words = ("--product", "usb-redirector", "--license-expires", "perpetual", "--list-command", f"'{tool}'")
         child = subprocess.Popen(command("usb_redirector", *words), stdout=subprocess.PIPE, start_new_session=True)
-        wait_until(lambda: bool(tools.survivors()))
+        wait_until(lambda: bool(tools.running()))
         child.send_signal(getattr(signal, name))
         stdout, _ = child.communicate(timeout=10)
         assert child.returncode == 3

@@ -526,6 +526,8 @@ FILES: list[tuple[str, bytes, int, str]] = [
     ("UTF-16", small(reports.WORKS, encoding="utf-16"), 0, OK_LINE),
     *((f"encoding {name}", GOOD_REPORT.replace(b"utf-8", name.encode(), 1), 0, OK_LINE.replace(str(SIZE), str(SIZE + len(name) - 5)))
       for name in ("UTF8", "utf8", "Utf_8")),
+    ("an encoding that nobody knows, of many letters", GOOD_REPORT.replace(b"utf-8", b"utf" + b"9" * 50 + b"-8", 1), 3,
+     f"UNKNOWN - the report cannot be read in the encoding that it declares: unknown encoding: utf{'9' * 50}-8; check what makes or stores it"),
     ("encoding UTF8 that is none", '<?xml version="1.0" encoding="UTF8"?>\n<a>Привязка</a>'.encode("cp1251"), 3,
      "UNKNOWN - the report is no well-formed XML: not well-formed (invalid token), line 2, column 4"),
     ("key lost", small(reports.NOT_FOUND), 2, f"CRITICAL - {NOT_FOUND} (element binding of the report) | age=0 time=T size={SIZE}B working=0"),

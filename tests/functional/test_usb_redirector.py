@@ -359,7 +359,7 @@ def test_a_key_that_its_machine_does_not_use() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        pytest.param(lambda p: None, "--list-output: {p} cannot be read: No such file or directory", id="missing"),
+        pytest.param(lambda p: None, "--list-output: {p} cannot be read: No such file or directory; check the path and its rights", id="missing"),
         pytest.param(lambda p: p.mkdir(), "--list-output: {p} cannot be read: Is a directory", id="directory"),
         pytest.param(lambda p: os.mkfifo(p), "--list-output: {p} is not a regular file", id="FIFO"),
         pytest.param(lambda p: p.write_bytes(b""), "the captured list is no list of USB Redirector that this check knows: no output at all", id="empty"),

@@ -148,9 +148,10 @@ def decodings(data: bytes) -> Iterator[str]:
 
 
 def page_may_be_good(text: str) -> bool:
-    """Whether a page shows, anywhere at all, a binding that works."""
-    shown = collapsed(html.unescape(re.sub(r"<[^<>]*>", "", text)))
-    return bool(re.search(r"ривязка:? ?(?:senselock ключ|локальная|домен к .+?) - \[ ?работает ?\]", shown, re.IGNORECASE))
+    """Whether a page shows, anywhere at all, a binding that works. A tag that is not closed goes on to the next one's end."""
+    good = r"ривязка:? ?(?:senselock ключ|локальная|домен к .+?) - \[ ?работает ?\]"
+    readings = (collapsed(html.unescape(re.sub(tag, "", text))) for tag in ("<[^<>]*>", "<[^>]*>"))
+    return any(re.search(good, shown, re.IGNORECASE) for shown in readings)
 
 
 def may_say_works(text: str) -> bool:

@@ -267,10 +267,10 @@ REPORTS: list[tuple[str, bytes, int, str]] = [
     ("declared ISO-8859-1, is UTF-8", small("SenseLock ключ - [работает]", declared="iso-8859-1"), 2,
      "CRITICAL - server reports: Ñ Ð°Ð±Ð¾Ñ Ð°ÐµÑ: an error that is not documented; look at the license page of the server "
      "(element binding of the report) | age=0 time=T size={size}B working=0"),
-    ("an encoding nobody knows", small(declared="nonsense"), 3, NO_CODEC + "unknown encoding: nonsense"),
+    ("an encoding nobody knows", small(declared="nonsense"), 3, NO_CODEC + "unknown encoding: nonsense; check what makes or stores it"),
     ("a codec that is no encoding", small(declared="zlib"), 3,
-     NO_CODEC + "'zlib' is not a text encoding; use codecs.decode() to handle arbitrary codecs"),
-    ("UTF-7", small(declared="utf-7"), 3, NO_CODEC + "multi-byte encodings are not supported"),
+     NO_CODEC + "'zlib' is not a text encoding; use codecs.decode() to handle arbitrary codecs; check what makes or stores it"),
+    ("UTF-7", small(declared="utf-7"), 3, NO_CODEC + "multi-byte encodings are not supported; check what makes or stores it"),
     ("a zero byte before it", b"\0" + small(), 3, INVALID + "1, column 2"),
     ("a sector of zero bytes in it", b"".join(reports.overwritten([small()], 15_000)), 3, INVALID + "125, column 42"),
     ("a sector of zero bytes behind it", small() + bytes(512), 3, INVALID + "5208, column 1"),

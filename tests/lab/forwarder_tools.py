@@ -105,7 +105,17 @@ class ForwarderTools:
         return [call.split("\0")[1:-1] for call in log.read_text().split("\x01")[1:]]
 
     def survivors(self) -> list[int]:
-        """The processes that tools of this directory have left behind and that still run."""
+        """The processes that tools of this directory have left behind and that still run.
+
+        One that has been killed may need a moment until it has ended.
+        """
+        deadline = time.monotonic() + 2
+        while (found := self.running()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def running(self) -> list[int]:
+        """The processes of the tools of this directory, children included."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -116,7 +126,7 @@ class ForwarderTools:
 
     def end_survivors(self) -> None:
         """End them; called by the context manager."""
-        for pid in self.survivors():
+        for pid in self.running():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

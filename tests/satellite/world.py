@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from fleet.link import LoopThread, Relay
@@ -14,6 +14,7 @@ from fleet.world import Usage
 from lab.icinga_lab import IcingaHost
 from lab.kodeks_machine import KodeksMachine
 from lab.notify_sink import NotificationSink
+from lab.world import World
 
 from satellite import books
 from satellite.books import Ledger, Result
@@ -50,7 +51,7 @@ def definition(name: str, kind: str, plugins: str) -> IcingaHost:
     return IcingaHost(name, kodeks, {"kodeks_plugin_dir": plugins})
 
 
-class SatelliteWorld:
+class SatelliteWorld(World):
     """Everything running; a context manager. `customers` by zone; `names` are their hosts, every second key forwarded.
 
     Nobody is told anything until `calm`, which returns once every service of every host has been checked and is OK; the books
@@ -58,7 +59,7 @@ class SatelliteWorld:
     """
 
     def __init__(self, customers: Mapping[str, Customer], minute: int) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self.customers, self.minute = customers, minute
         self.names = {zone: [f"{zone}-kodeks-{n:04}" for n in range(1, row.hosts + 1)] for zone, row in customers.items()}
         self.lines: dict[str, Relay] = {}
@@ -68,17 +69,6 @@ class SatelliteWorld:
         self.outages: list[tuple[float, float]] = []
         self._broken: dict[str, float] = {}
         self.begun = self.horizon = 0.0
-
-    def __enter__(self) -> SatelliteWorld:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
 
     def _start(self) -> None:
         self.sink = self._stack.enter_context(NotificationSink())
@@ -122,14 +112,6 @@ class SatelliteWorld:
         for zone, satellite in self.satellites.items():
             self.ledgers[zone] = self._stack.enter_context(Ledger(satellite, [zone]))
         self.begun = time.time()  # from here on every book has every result
-
-    def wait(self, what: str, probe: Callable[[], bool], timeout: float, pause: float = 0.25) -> float:
-        """Wait for something and return when it was so; AssertionError with where things stand."""
-        deadline = time.time() + timeout
-        while not probe():
-            assert time.time() < deadline, f"not within {timeout:g} s: {what}; {self.state()}"
-            time.sleep(pause)
-        return time.time()
 
     def calm(self, timeout: float, at_once: bool = False) -> None:
         """Wait until the master has all services, checked and OK; `at_once` does not leave the first checks to the schedule,

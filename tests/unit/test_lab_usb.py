@@ -450,9 +450,9 @@ def test_tools_that_do_not_end(tmp_path: Path, make: Callable[[ForwarderTools], 
         with pytest.raises(subprocess.TimeoutExpired):
             process.communicate(timeout=0.3)
         os.killpg(process.pid, signal.SIGTERM)
-        assert eventually(lambda: len(tools.survivors()), survivors) == survivors
+        assert eventually(lambda: len(tools.running()), survivors) == survivors
         tools.end_survivors()
-        assert eventually(lambda: len(tools.survivors()), 0) == 0
+        assert eventually(lambda: len(tools.running()), 0) == 0
 
 
 def eventually(look: Callable[[], int], wanted: int) -> int:
