@@ -233,7 +233,7 @@ def regex(text: str) -> re.Pattern[str]:
     text = runtime.proper_text(text)
     try:
         return re.compile(words(text))
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError, Warning) as error:  # a warning where PYTHONWARNINGS makes it an error
         raise bad(text, f"is no regular expression ({error})") from None
 
 
