@@ -268,6 +268,17 @@ def words_of(*names: str) -> str:
     return re.sub(r"[\W_]+", " ", " ".join(parted)).lower()
 
 
+def texts_around(element: ElementTree.Element, own: str) -> Iterator[str]:
+    """For each child the text in the middle of which it stands: all of a small element's `own`, of a large one what is next to it."""
+    if not own.strip() or len(ElementTree.tostring(element, "unicode")) < 8000:
+        yield from (own for _ in element)
+        return
+    before = element.text or ""
+    for child in element:
+        yield before + (child.tail or "")
+        before = child.tail or ""
+
+
 def record_breaches(data: bytes) -> list[str]:
     """Why no record in this report can mean a working key: each of its good words is a part of a text, or of another thing."""
     try:
@@ -298,7 +309,7 @@ def record_breaches(data: bytes) -> list[str]:
                 continue  # longer than a record may be, whatever it says
             if ours and (absent or REFUTED.search(text.casefold()) or (text in NUMBERS_OF_ERRORS and re.search("err|code|ошиб|код", about))):
                 refuted = text
-        waiting += ((child, other, mixed or bool(own.strip() and len(element)), ours) for child in element)
+        waiting += ((child, other, mixed or bool(text.strip()), ours) for child, text in zip(element, texts_around(element, own)))
     found = [] if good else ["no whole text that says it works outside of other things"]
     return [*found, f"the key's record says {refuted!r}"] if refuted else found
 
