@@ -823,7 +823,7 @@ def _candidates_of(tree: Element, around: Sequence[Element]) -> Iterator[Candida
         by_title = bearing == IN_A_TITLE and (names_the_key(element.name) or mentions_binding((element.name,)))
         told += records_of(element, path, inline or (bearing > NOTHING and not by_title), around_it)
         if not told and element.mentions_the_key():
-            told.append(mention(element, path))
+            told.append((None if bearing or inline else failing_mention(element, path)) or mention(element, path))
         yield from told
         bearing, inline = max(bearing, bearing_of(element, not parent)), inline or element.is_mixed()
         waiting += [(child, path + child.step(), bearing, element, inline) for child in reversed(element.children)]
@@ -849,6 +849,17 @@ def _statements_of(element: Element, parent: Element | None, path: str, bearing:
         may_be_a_name = (is_name or speaks_of_the_key(text)) and not BINDING.fullmatch(one_line(text))
         sure = not borne and not (statement.state == CRITICAL and may_be_a_name)
         yield Candidate(statement, sure, element.start, f"{path}/@{name}" if name else path)
+
+
+def failing_mention(element: Element, path: str) -> Candidate | None:
+    """A place that names SenseLock in words of its own, in which the key fails by a text that a server documents for it."""
+    for name, text in element.strings():
+        if is_label(name or element.name):
+            continue  # of a name the value decides
+        folded = one_line(text).casefold()
+        if advice_for(text) and error_code(text) not in _SIDE_MODULES and re.search(_OF_THE_KEY, folded):
+            return Candidate(failing(text, element.place(name)), False, element.start, f"{path}/@{name}" if name else path)
+    return None
 
 
 def mention(element: Element, path: str) -> Candidate:

@@ -664,6 +664,11 @@ DETAILS = "<version>1.2</version><date>24.11.2026</date><serial>0A12-44</serial>
         pytest.param("<p name='SenseLock' value='работает'/><p name='SenseLock error' value='нет'/>", ("OK", "работает"), id="a name with error, none"),
         pytest.param("<p name='SenseLock' value='работает'/><p name='SenseLock error' value='4111'/>", ("CRITICAL", "4111"), id="a name with error, one"),
         pytest.param("<SenseLock>работает</SenseLock><SenseLockFound>нет</SenseLockFound>", NOT_SURE, id="a tag with found"),
+        pytest.param("<p name='SenseLock' value='работает'/><p name='SenseLock кл_ч' value='Key is not available (x)'/>", ("UNKNOWN", "работает"),
+                     id="a garbled name with a failure that is documented"),
+        pytest.param("<p name='SenseLock' value='работает'/><log><p name='SenseLock кл_ч' value='Key is not available (x)'/></log>", ("OK", "работает"),
+                     id="the same in a log"),
+        pytest.param("<p name='SenseLock' value='работает'/><p name='SenseLock driver' value='not connected'/>", ("OK", "работает"), id="the driver's state"),
         # Kind and state of a binding in two places.
         pytest.param("<binding><kind>локальная</kind><state>работает</state><status>не работает</status></binding>", ("CRITICAL", "не работает"), id="two states"),
         pytest.param("<binding><kind>локальная</kind><state>работает</state><error>Ключ не найден</error></binding>", ("CRITICAL", "Ключ не найден"), id="an error"),
