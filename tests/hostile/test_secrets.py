@@ -229,7 +229,7 @@ def test_password_files_that_are_none(kind: str, tmp_path: Path) -> None:
         file.symlink_to("/dev/zero")
     if kind not in ("folder", "endless device"):
         file.chmod(0o600)
-    sentences = {"UTF-16": f"--password-file: {file} is not UTF-8 but UTF-16: save it as UTF-8", "huge": f"--password-file: {file} is larger than 4096 bytes", "folder": f"--password-file: {file} cannot be read: Is a directory"}
+    sentences = {"UTF-16": f"--password-file: {file} is not UTF-8 but UTF-16: save it as UTF-8", "huge": f"--password-file: {file} is larger than 4096 bytes", "folder": f"--password-file: {file} cannot be read: Is a directory; check the path and its rights"}
     nothing = f"--password-file: {file} has no password in its first line: write it there"
     sentence = sentences.get(kind, nothing if kind in ("empty", "blank line first", "only a mark") else f"--password-file: {file} is not a regular file")
     outcome = run_check("kodeks_xml", "-H", "192.0.2.1", "-l", USER, "--password-file", str(file), "-t", "5")

@@ -146,7 +146,7 @@ AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--n
 
 def test_it_runs_as_a_command_of_nobody_without_environment(check: str, dist: Path) -> None:
     outcome = run_process([*AS_NOBODY, "env", "-i", str(dist / check), "--extra-opts=x@/dev/null/none"], cwd=dist)
-    sentence = "--extra-opts: /dev/null/none cannot be read: Not a directory"
+    sentence = "--extra-opts: /dev/null/none cannot be read: Not a directory; check the path and its rights"
     assert judged(outcome) == (3, f"{SERVICES[check]} UNKNOWN - {sentence}\n")
 
 
