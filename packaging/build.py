@@ -5,12 +5,15 @@
     python3 packaging/build.py debian          Debian package
     python3 packaging/build.py all
 
-A one-file build is a zip application of the standard library's zipapp kind: the check and its modules and the pure
-Python libraries of vendored.txt, each with its license, in a file that python3 (3.9 or newer) runs as it is. It holds
-sources, not compiled code: that is bound to one minor version of Python, and a one-file build is bound to none.
+Which checks there are and which libraries each one needs is read from checks/: nothing here names a check.
 
-Needs pip (all), the PyPI packages build, setuptools and wheel (python), argparse-manpage and shtab (debian), and the
-Debian packages debhelper and dh-python (debian); tests/requirements.txt and tests/packages.txt name them too.
+A one-file build is a zip application of the standard library's zipapp kind: the check, the package that the checks share
+and the pure Python libraries that the check imports, each with its license, in a file that python3 (3.9 or newer) runs as
+it is. It holds sources, not compiled code: that is bound to one minor version of Python, and a one-file build is bound to
+none.
+
+The tools of packaging/tools.txt are needed. Where this Python lacks one of them, the build makes a virtual environment for
+them and goes on there (.venv/packaging). The Debian package needs debhelper and dh-python too.
 Every time stamp is the date of the newest entry in debian/changelog, or SOURCE_DATE_EPOCH. Wheel, source distribution
 and Debian package are compressed, so they are the same only with the same zlib and xz; the one-file builds always.
 """
@@ -18,8 +21,10 @@ and Debian package are compressed, so they are the same only with the same zlib 
 from __future__ import annotations
 
 import argparse
+import ast
 import email.utils
 import gzip
+import importlib.metadata
 import io
 import os
 import re
@@ -30,42 +35,30 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = ROOT / "checks"
+PACKAGE = CHECKS / "kodeks_monitoring"
+TOOLS = ROOT / "packaging/tools.txt"
 CHANGELOG = ROOT / "packaging/debian/changelog"
-
-LIBRARIES = {
-    "check_senselock": ("nagiosplugin", "pyusb"),
-    "check_kodeks_xml": ("nagiosplugin",),
-    "check_usb_redirector": ("nagiosplugin",),
-}
-"""The checks, and what each one-file build holds. psutil is compiled and stays the distribution's own."""
-
-MODULES = {
-    "check_senselock": ("plugin_runtime",),
-    "check_kodeks_xml": ("plugin_runtime", "kodeks_binding", "kodeks_record", "kodeks_http", "kodeks_report"),
-    "check_usb_redirector": (
-        "plugin_runtime", "forwarder_facts", "forwarder_products", "forwarder_collector", "forwarder_lists", "forwarder_log",
-    ),
-}  # fmt: skip
-"""The files of checks/ that each check imports."""
+NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
+"""What lies in the folders that are shipped and is no part of them."""
 
 
 class BuildError(Exception):
     """The build cannot go on; the text says why and what to do."""
 
 
-# --- Version and time -----------------------------------------------------------------------------------------
+# --- Version, time and tools ----------------------------------------------------------------------------------
 
 
 def version() -> str:
     """The version, from the one place that has it."""
-    found = re.search(r'^__version__ = "(.+)"$', (CHECKS / "plugin_runtime.py").read_text(), re.M)
+    found = re.search(r'^__version__ = "(.+)"$', (PACKAGE / "__init__.py").read_text("utf-8"), re.M)
     if not found:
-        raise BuildError("checks/plugin_runtime.py has no __version__")
+        raise BuildError("checks/kodeks_monitoring/__init__.py has no __version__")
     return found[1]
 
 
@@ -89,18 +82,34 @@ def run(command: Sequence[str | Path], folder: Path, **environment: str) -> None
         raise BuildError(f"{words} ended with {done.returncode}:\n{done.stdout.decode(errors='replace')[-3000:]}")
 
 
+def missing_tools() -> list[str]:
+    """The Python packages of tools.txt that this interpreter does not have."""
+    missing = []
+    for name in TOOLS.read_text("utf-8").split():
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    return missing
+
+
+def go_on_with_tools() -> None:
+    """Start this program again in a virtual environment that has the tools, which is made at the first build."""
+    folder = ROOT / ".venv/packaging"
+    python = folder / "bin/python"
+    if Path(sys.prefix) == folder:
+        raise BuildError(f"{folder} lacks {', '.join(missing_tools())}: delete it, and it is made anew")
+    if not python.exists():
+        run([sys.executable, "-m", "venv", folder], ROOT)
+    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", TOOLS], ROOT)
+    os.execv(python, [str(python), *sys.argv])
+
+
 # --- One-file builds ------------------------------------------------------------------------------------------
 
 FIRST_LINE = b"#!/usr/bin/env python3\n"
-# Runs on any Python 3, so that an old one answers with a sentence: a SyntaxError would exit 1, which means WARNING.
 # As __main__ the check takes the process over, whatever the file has been renamed to.
 START = """\
-import sys
-
-if sys.version_info < (3, 9):
-    print("{service} UNKNOWN - Python 3.9 or newer is needed, this is %d.%d" % sys.version_info[:2])
-    sys.exit(3)
-
 import runpy
 
 runpy.run_module("{check}", run_name="__main__", alter_sys=True)
@@ -111,26 +120,32 @@ def build_one_files(output: Path) -> list[Path]:
     """dist/check_*: one executable file a check."""
     with tempfile.TemporaryDirectory() as folder:
         wheels = download_libraries(Path(folder))
-        return [build_one_file(check, wheels, output) for check in LIBRARIES]
+        return [build_one_file(check, wheels, output) for check in sorted(CHECKS.glob("check_*.py"))]
 
 
-def download_libraries(folder: Path) -> dict[str, Path]:
-    """The wheels of vendored.txt by the name of their library; pip compares their hashes."""
+def download_libraries(folder: Path) -> list[Path]:
+    """The wheels of vendored.txt; pip compares their hashes. psutil is compiled and stays the distribution's own."""
     run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes",
          "-d", folder, "-r", ROOT / "packaging/vendored.txt"], folder)  # fmt: skip
-    return {wheel.name.partition("-")[0]: wheel for wheel in folder.glob("*.whl")}
+    return sorted(folder.glob("*.whl"))
 
 
-def build_one_file(check: str, wheels: dict[str, Path], output: Path) -> Path:
+def build_one_file(check: Path, wheels: Iterable[Path], output: Path) -> Path:
     """One zip application. Nothing in it depends on the machine: order, time stamps and rights are fixed, and its
     members are stored, because compressed bytes differ from one zlib to the next."""
     members = {
-        "__main__.py": START.format(service=service_of(check), check=check).encode(),
-        **{f"{name}.py": (CHECKS / f"{name}.py").read_bytes() for name in (check, *MODULES[check])},
+        "__main__.py": START.format(check=check.stem).encode(),
+        check.name: check.read_bytes(),
         "LICENSE": (ROOT / "LICENSE").read_bytes(),
     }
-    for library in LIBRARIES[check]:
-        members.update(wheel_members(wheels[library]))
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            members[path.relative_to(CHECKS).as_posix()] = path.read_bytes()
+    imported = libraries_of(check)
+    for wheel in wheels:
+        files = dict(wheel_members(wheel))
+        if imported & {name.partition("/")[0] for name in files}:
+            members.update(files)
     content = io.BytesIO(FIRST_LINE)
     content.seek(0, io.SEEK_END)
     with zipfile.ZipFile(content, "a") as archive:
@@ -138,15 +153,35 @@ def build_one_file(check: str, wheels: dict[str, Path], output: Path) -> Path:
             member = zipfile.ZipInfo(name, time.gmtime(source_date())[:6])
             member.create_system, member.external_attr = 3, 0o100644 << 16
             archive.writestr(member, members[name])
-    target = output / check
+    target = output / check.stem
     target.write_bytes(content.getvalue())
     target.chmod(0o755)
     return target
 
 
-def service_of(check: str) -> str:
-    """The service word a check begins its line with: KODEKS_XML."""
-    return check.partition("_")[2].upper()
+def libraries_of(check: Path) -> set[str]:
+    """The top-level modules that a check imports, itself or through the package: standard library, third parties, ours."""
+    files = [check]
+    imported = set()
+    for file in files:  # it grows meanwhile
+        for name in imports_of(file):
+            imported.add(name.partition(".")[0])
+            path = CHECKS / name.replace(".", "/")
+            found = [path.with_suffix(".py"), path / "__init__.py"]
+            files += [other for other in found if other.exists() and other not in files]
+    return imported
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    """The full names of the modules that a file imports, by a statement or by import_library("...")."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_library"):
+            yield str(ast.literal_eval(node.args[0]))
 
 
 def wheel_members(wheel: Path) -> Iterator[tuple[str, bytes]]:
@@ -175,8 +210,8 @@ def copy_source(target: Path) -> None:
     """A copy of everything that is built from, with equal rights on every machine."""
     target.mkdir()
     for name in ("checks", "templates"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*"))
-    for name in ("setup.cfg", "pyproject.toml", "LICENSE", *(file.name for file in ROOT.glob("*.md"))):
+        shutil.copytree(ROOT / name, target / name, ignore=NOT_SHIPPED)
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "LICENSE", *(file.name for file in ROOT.glob("*.md"))):
         shutil.copy(ROOT / name, target)
     for path in target.rglob("*"):
         executable = path.is_dir() or path.read_bytes()[:2] == b"#!"
@@ -225,6 +260,8 @@ def main() -> int:
     os.umask(0o022)
     values.output.mkdir(parents=True, exist_ok=True)
     try:
+        if missing_tools():
+            go_on_with_tools()
         for name, build in TARGETS.items():
             if name in wanted or "all" in wanted:
                 for file in build(values.output):

@@ -21,7 +21,7 @@ from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
 CHECKS = Path(__file__).resolve().parents[1] / "checks"
 sys.path.insert(0, str(CHECKS))
 
-import plugin_runtime  # noqa: E402
+import kodeks_monitoring  # noqa: E402
 
 EXIT_STATUS = r"""The first line of the output begins with the state in words; the exit status is its number.
 .TP
@@ -66,8 +66,8 @@ def man_page(check: str) -> str:
             action.option_strings = ["-h, --help"]
     page = Manpage(parser, {
         "description": what[:1].lower() + what[1:],
-        "project_name": "monitoring-plugins-kodeks",
-        "version": plugin_runtime.__version__,
+        "project_name": kodeks_monitoring.PROJECT,
+        "version": kodeks_monitoring.__version__,
         "manual_title": "Monitoring plugins for Kodeks",
         "date": time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))),
     })  # fmt: skip

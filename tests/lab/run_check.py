@@ -6,6 +6,7 @@ stderr, at most 4000 bytes, a first line `SERVICE STATE - text | perfdata` witho
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -13,13 +14,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = ROOT / "checks"
+PACKAGE = CHECKS / "kodeks_monitoring"
+SERVICES = {path.stem.removeprefix("check_"): path.stem.removeprefix("check_").upper() for path in sorted(CHECKS.glob("check_*.py"))}
+"""The checks, by their names in these tests, and the service word that begins each one's line: the file's name in capitals."""
+
+_VERSION = re.search(r'^__version__ = "(.+)"$', (PACKAGE / "__init__.py").read_text("utf-8"), re.MULTILINE)
+assert _VERSION is not None
+VERSION = _VERSION[1]
 PUNCTUAL = 1.5  # seconds past its limit that a run may take on two busy cores; on a quiet machine it is below 0.1
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
-_IMPORT = re.compile(r"^ *(?:from|import) (\w+)", re.MULTILINE)
 _LINE = re.compile(r"[A-Z_]+ (OK|WARNING|CRITICAL|UNKNOWN) - [^|\x00-\x1f\x7f-\x9f]+(?: \| [^|\x00-\x1f]+)?")
 
 
@@ -59,12 +66,28 @@ class Outcome:
         return found
 
 
+def imports_of(file: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it, by its full name: of `from a import b` both `a` and `a.b`, and
+    what it names in import_library("...")."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and "import_library" in ast.unparse(node.func):
+            (argument, *_) = node.args
+            assert isinstance(argument, ast.Constant), "a library is named literally, so that the build can know it"
+            yield str(argument.value)
+
+
 def files_of(check: str) -> list[Path]:
-    """The file of a check and those of its folder that it imports, told by their import statements."""
+    """The file of a check and those of the package that it imports, by itself or through another of them."""
     files = [CHECKS / f"check_{check}.py"]
-    for file in files:
-        imported = (CHECKS / f"{name}.py" for name in dict.fromkeys(_IMPORT.findall(file.read_text("utf-8"))))
-        files += [path for path in imported if path.exists() and path not in files]
+    for file in files:  # it grows meanwhile
+        for name in imports_of(file):
+            path = CHECKS / name.replace(".", "/")
+            files += [found for found in (path.with_suffix(".py"), path / "__init__.py") if found.exists() and found not in files]
     return files
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from lab.engine_process import open_folder
-from lab.run_check import ROOT
+from lab.run_check import ROOT, SERVICES
 
 Build = Callable[..., Path]
 
@@ -43,7 +43,7 @@ def dist() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["check_senselock", "check_kodeks_xml", "check_usb_redirector"])
+@pytest.fixture(params=[f"check_{name}" for name in SERVICES])
 def check(request: pytest.FixtureRequest) -> str:
     """Every check in turn, by its full name."""
     return str(request.param)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from lab.engine_process import await_true, free_port, open_folder
-from lab.run_check import CHECKS, ROOT
+from lab.run_check import ROOT, VERSION
 from lab.throwaway_machine import ThrowawayMachine
 
 pytestmark = pytest.mark.xdist_group("packaging-debian")
@@ -21,7 +21,6 @@ PLUGINS = "/usr/lib/nagios/plugins"
 SHARE = f"/usr/share/{NAME}"
 PARAMETERS = "userparameter_kodeks_linux.conf"
 AGENT_FOLDERS = ("/etc/zabbix/zabbix_agentd.conf.d", "/etc/zabbix/zabbix_agent2.d")
-VERSION = re.search(r'__version__ = "(.+)"', (CHECKS / "plugin_runtime.py").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +61,8 @@ def test_lintian_has_nothing_to_say(package: Path) -> None:
 
 
 def test_its_version_is_the_checks_own(package: Path) -> None:
-    assert VERSION is not None
     shown = subprocess.run(["dpkg-deb", "-f", package, "Version"], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == VERSION[1], "packaging/debian/changelog has another version than plugin_runtime"
+    assert shown.stdout.strip() == VERSION, "packaging/debian/changelog has another version than kodeks_monitoring"
 
 
 def test_built_elsewhere_it_is_the_same_bytes(package: Path, tmp_path: Path, build: Callable[..., Path]) -> None:
@@ -93,10 +91,9 @@ def test_the_copies_made_by_hand_are_replaced(machine: ThrowawayMachine) -> None
 
 
 def test_the_plugins_run_as_the_engines_user(machine: ThrowawayMachine, check: str) -> None:
-    assert VERSION is not None
     for place in (f"{PLUGINS}/{check}", f"{PLUGINS}/kodeks/{check}.py"):
         outcome = machine.try_run("setpriv", "--reuid=nagios", "--regid=nagios", "--clear-groups", "env", "-i", place, "-V")
-        assert (outcome.code, outcome.text, outcome.stderr) == (3, f"{check} {VERSION[1]} ({NAME})\n", b"")
+        assert (outcome.code, outcome.text, outcome.stderr) == (3, f"{check} {VERSION} ({NAME})\n", b"")
     first_line = machine.run("head", "-n1", f"{SHARE}/checks/{check}.py")
     assert first_line.replace(" ", "") == "#!/usr/bin/python3\n"
 

@@ -10,11 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.run_check import CHECKS, ROOT, run_process
+from lab.run_check import CHECKS, ROOT, SERVICES, run_process
 
 pytestmark = pytest.mark.xdist_group("packaging-debian")
 
-MODULES = {file.name for file in CHECKS.glob("*.py")}
+FILES = {
+    file.relative_to(CHECKS).as_posix(): file
+    for file in CHECKS.rglob("*")
+    if file.is_file() and not {"__pycache__", ".mypy_cache"} & set(file.parts)
+}
+"""Everything that an installation is: programs, package, translations."""
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +32,15 @@ def only(folder: Path, pattern: str) -> Path:
     return found
 
 
-def test_the_wheel_holds_every_module_and_three_commands(packages: Path) -> None:
+def test_the_wheel_holds_every_file_and_a_command_a_program(packages: Path) -> None:
     with zipfile.ZipFile(only(packages, "*-py3-none-any.whl")) as wheel:
         names = wheel.namelist()
-        assert {name for name in names if ".dist-info/" not in name} == MODULES
-        for name in MODULES:
-            assert wheel.read(name) == (CHECKS / name).read_bytes()
+        assert {name for name in names if ".dist-info/" not in name} == FILES.keys()
+        for name, file in FILES.items():
+            assert wheel.read(name) == file.read_bytes()
         (entry_points,) = (name for name in names if name.endswith("/entry_points.txt"))
         commands = {line.split(" ")[0] for line in wheel.read(entry_points).decode().splitlines() if " = " in line}
-        assert commands == {"check_senselock", "check_kodeks_xml", "check_usb_redirector"}
+        assert commands == {file.stem for file in CHECKS.glob("*.py")} >= {f"check_{name}" for name in SERVICES}
         assert any(name.endswith("LICENSE") for name in names)
 
 
@@ -44,7 +49,7 @@ def test_the_source_distribution_holds_what_it_is_built_from(packages: Path) -> 
         names = {name.partition("/")[2] for name in archive.getnames()}
         assert {(member.uid, member.gid, member.uname, member.gname) for member in archive} == {(0, 0, "", "")}
         assert len({member.mtime for member in archive}) == 1
-    assert names >= {"setup.cfg", "pyproject.toml", "LICENSE", "README.md", *(f"checks/{name}" for name in MODULES)}
+    assert names >= {"setup.cfg", "setup.py", "pyproject.toml", "LICENSE", "README.md", *(f"checks/{name}" for name in FILES)}
 
 
 def test_built_elsewhere_they_are_the_same_bytes(packages: Path, tmp_path: Path, build: Callable[..., Path]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab.run_check import ROOT
+from lab.run_check import ROOT, SERVICES
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_completion_offers_every_option(check: str, generated: Path) -> None:
 
 
 def choices() -> Iterator[tuple[str, str, frozenset[str]]]:
-    for check in ("check_senselock", "check_kodeks_xml", "check_usb_redirector"):
+    for check in (f"check_{name}" for name in SERVICES):
         for action in importlib.import_module(check).options()._actions:
             if action.choices:
                 yield check, action.option_strings[-1], frozenset(map(str, action.choices))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import socket
 import stat
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from lab.bare_python import BarePython
 from lab.reports import WORKS, report
-from lab.run_check import CHECKS, ROOT, Outcome, files_of, run_process
+from lab.run_check import CHECKS, PACKAGE, ROOT, SERVICES, VERSION, Outcome, files_of, imports_of, run_process
 from lab.usb_bus import UsbBus
 
 pytestmark = pytest.mark.xdist_group("packaging-onefile")
 
 DEBIAN_PYTHON = "/usr/bin/python3"
-SERVICES = {"check_senselock": "SENSELOCK", "check_kodeks_xml": "KODEKS_XML", "check_usb_redirector": "USB_REDIRECTOR"}
 DISTRIBUTIONS = {"nagiosplugin": "nagiosplugin", "usb": "pyusb", "psutil": "psutil"}
-VERSION = re.search(r'__version__ = "(.+)"', (CHECKS / "plugin_runtime.py").read_text())
+
+
+def service_of(check: str) -> str:
+    """The word that a check's line begins with, by the check's full name."""
+    return SERVICES[check.removeprefix("check_")]
 
 
 def judged(outcome: Outcome) -> tuple[int, str]:
@@ -42,35 +44,22 @@ def members(file: Path) -> dict[str, bytes]:
 
 def test_they_hold_the_sources_as_they_are(dist: Path, check: str) -> None:
     found = members(dist / check)
-    files = [*files_of(check.partition("_")[2]), ROOT / "LICENSE"]
-    assert {name for name in found if "/" not in name} == {"__main__.py", *(file.name for file in files)}
-    for file in files:
-        assert found[file.name] == file.read_bytes()
-    compiled = [name for name in found if not name.endswith((".py", "LICENSE", "LICENSE.txt", "METADATA", "WHEEL", "top_level.txt"))]
-    assert compiled == []
+    package = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    ours = {path.relative_to(CHECKS).as_posix(): path for path in (CHECKS / f"{check}.py", *package)} | {"LICENSE": ROOT / "LICENSE"}
+    libraries = {name for name in found if name.partition("/")[0] in DISTRIBUTIONS or ".dist-info/" in name}
+    assert found.keys() - libraries == {"__main__.py", *ours}
+    for name, file in ours.items():
+        assert found[name] == file.read_bytes()
+    assert {name for name in libraries if not name.endswith((".py", "LICENSE", "LICENSE.txt", "METADATA", "WHEEL", "top_level.txt"))} == set()
 
 
-def imported_libraries(files: Sequence[Path]) -> set[str]:
-    """The third-party modules that these files import, by name or through runtime.import_library."""
-    names = set()
-    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-        elif isinstance(node, ast.Call) and "import_library" in ast.unparse(node.func):
-            argument = node.args[0]
-            assert isinstance(argument, ast.Constant), "a library is named literally, so that the build can know it"
-            names.add(str(argument.value))
-    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {file.stem for file in files}
-
-
-def test_they_hold_every_library_but_psutil_and_its_license(dist: Path, check: str) -> None:
-    wanted = imported_libraries(files_of(check.partition("_")[2])) - {"psutil"}
+def test_they_hold_the_libraries_that_the_check_imports_but_psutil(dist: Path, check: str) -> None:
+    imported = {name.partition(".")[0] for file in files_of(check.removeprefix("check_")) for name in imports_of(file)}
+    ours = {"kodeks_monitoring", *(file.stem for file in CHECKS.glob("*.py"))}
+    wanted = imported - set(sys.stdlib_module_names) - ours - {"psutil"}
     found = members(dist / check)
-    held = {name.partition("/")[0] for name in found if name.count("/") == 1 and name.endswith("/__init__.py")}
-    assert held == wanted
-    for library in held:
+    assert {name.partition("/")[0] for name in found if name.count("/") == 1 and name.endswith("/__init__.py")} - ours == wanted
+    for library in wanted:
         license_texts = [text for name, text in found.items() if re.match(rf"{DISTRIBUTIONS[library]}-[0-9.]+\.dist-info/(licenses/)?LICENSE", name)]
         assert len(license_texts) == 1
         assert b"copyright" in license_texts[0].lower()
@@ -126,9 +115,8 @@ def test_a_bare_python_reads_a_report(version: str, dist: Path) -> None:
 
 @pytest.mark.parametrize("version", SUPPORTED)
 def test_a_bare_python_prints_version_and_help(version: str, check: str, dist: Path) -> None:
-    assert VERSION is not None
     shown = run_process(BarePython(version).command(dist, f"/mnt/{check}", "-V"))
-    assert (shown.code, shown.text, shown.stderr) == (3, f"{check} {VERSION[1]} (monitoring-plugins-kodeks)\n", b"")
+    assert (shown.code, shown.text, shown.stderr) == (3, f"{check} {VERSION} (monitoring-plugins-kodeks)\n", b"")
     helped = run_process(BarePython(version).command(dist, f"/mnt/{check}", "-h"))
     assert (helped.code, helped.line, helped.stderr) == (3, f"usage: {check} [options]", b"")
     assert "\nexamples:\n" in helped.text
@@ -136,7 +124,8 @@ def test_a_bare_python_prints_version_and_help(version: str, check: str, dist: P
 
 def test_a_python_that_is_too_old_is_a_sentence(check: str, dist: Path) -> None:
     outcome = run_process(BarePython("3.6").command(dist, f"/mnt/{check}"))
-    assert judged(outcome) == (3, f"{SERVICES[check]} UNKNOWN - Python 3.9 or newer is needed, this is 3.6\n")
+    sentence = "the check cannot start (Python 3.9 or newer is needed, this is 3.6): copy the whole checks folder again"
+    assert judged(outcome) == (3, f"{service_of(check)} UNKNOWN - {sentence}\n")
 
 
 # --- As it is used --------------------------------------------------------------------------------------------
@@ -147,7 +136,7 @@ AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--n
 def test_it_runs_as_a_command_of_nobody_without_environment(check: str, dist: Path) -> None:
     outcome = run_process([*AS_NOBODY, "env", "-i", str(dist / check), "--extra-opts=x@/dev/null/none"], cwd=dist)
     sentence = "--extra-opts: /dev/null/none cannot be read: Not a directory; check the path and its rights"
-    assert judged(outcome) == (3, f"{SERVICES[check]} UNKNOWN - {sentence}\n")
+    assert judged(outcome) == (3, f"{service_of(check)} UNKNOWN - {sentence}\n")
 
 
 def test_the_distributions_psutil_is_used(dist: Path) -> None:
@@ -177,7 +166,7 @@ def slowed(file: Path, target: Path) -> Path:
 def test_the_deadline_runs_from_the_first_line_under_any_name(check: str, dist: Path, tmp_path: Path) -> None:
     renamed = slowed(dist / check, tmp_path / "kodeks-check-1.0.pyz")
     outcome = run_process([DEBIAN_PYTHON, "-I", str(renamed), "-t", "0.5:critical"])
-    assert judged(outcome) == (2, f"{SERVICES[check]} CRITICAL - timed out after 0.5 s while starting\n")
+    assert judged(outcome) == (2, f"{service_of(check)} CRITICAL - timed out after 0.5 s while starting\n")
     assert outcome.seconds < 1.5
 
 
