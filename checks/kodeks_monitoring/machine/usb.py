@@ -1,11 +1,9 @@
-"""What the kernel reports about USB devices. Nothing here opens a device.
+"""What the Linux kernel reports about USB devices, from sysfs. Nothing here opens a device.
 
 A device behind a frozen forwarder stays listed, but opening it hangs, beyond the reach of SIGKILL (measured with
-vhci_hcd on Linux 6.1). Everything here comes from sysfs, where two kinds of attributes exist (kernel source,
-drivers/usb/core/sysfs.c): `idVendor`, `busnum`, `authorized` and others answer at once; `serial`, `product` and
-`bConfigurationValue` wait for the device's lock, which a program that waits for the device holds.
-
-A device has a name, its place on the bus: "1-4.3" is port 3 of the hub in port 4 of bus 1.
+vhci_hcd on Linux 6.1). The attributes `idVendor`, `busnum`, `authorized` and others answer at once; `serial`, `product`
+and `bConfigurationValue` wait for the device's lock, which a program that waits for the device holds (kernel source,
+drivers/usb/core/sysfs.c). A device's name is its place on the bus: "1-4.3" is port 3 of the hub in port 4 of bus 1.
 """
 
 from __future__ import annotations
@@ -14,19 +12,25 @@ import os
 import re
 import threading
 import time
-from typing import NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from kodeks_monitoring.contract.verdict import clean
+from ..contract.verdict import clean
+
+if TYPE_CHECKING:
+    from typing import Mapping, Sequence
 
 USB_DEVICES = "/sys/bus/usb/devices"
+DEVICE_NODES = "/dev/bus/usb"
 VHCI = "/sys/devices/platform/vhci_hcd.0"
 VHCI_NOTES = "/var/run/vhci_hcd"
-DEVICE_NODES = "/dev/bus/usb"
 LOCK_LIMIT = 1.0
-"""Seconds for which a healthy device may be locked: as long as one control transfer may take."""
+"""Seconds for which a healthy device may be locked."""
 
 
-def read_attribute(path: str) -> Optional[str]:
+# --- Devices and their attributes -----------------------------------------------------------------------------
+
+
+def read_attribute(path: str) -> str | None:
     """A small kernel file as text without its final line end. None = absent, unreadable, or gone meanwhile."""
     try:
         with open(path, "rb") as file:
@@ -35,12 +39,12 @@ def read_attribute(path: str) -> Optional[str]:
         return None
 
 
-def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, Optional[str]]:
+def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, str | None]:
     """read_attribute for several files at once; a file that has not answered after `seconds` is left out.
 
-    For the attributes that wait for the device's lock. A thread that waits there ends with its process (measured).
+    For attributes that wait for the device's lock: a thread that waits there ends with its process (measured).
     """
-    answers: dict[str, Optional[str]] = {}
+    answers: dict[str, str | None] = {}
 
     def read(path: str) -> None:
         answers[path] = read_attribute(path)
@@ -54,11 +58,8 @@ def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, Op
     return dict(answers)
 
 
-# --- Devices --------------------------------------------------------------------------------------------------
-
-
 def device_names() -> list[str]:
-    """The devices on this machine's buses, without root hubs and interfaces. [] also where there is no USB at all."""
+    """The devices on this machine's buses, without root hubs and interfaces. [] also where there is no USB."""
     try:
         return [name for name in os.listdir(USB_DEVICES) if name[:1].isdigit() and ":" not in name]
     except OSError:
@@ -66,65 +67,67 @@ def device_names() -> list[str]:
 
 
 def ids_of(name: str) -> tuple[int, int]:
-    """Vendor and product id of a device; (0, 0), which is no device's, where they cannot be read."""
+    """Vendor and product id of a device; 0, which no device has, for what cannot be read."""
     texts = [read_attribute(f"{USB_DEVICES}/{name}/{attribute}") or "" for attribute in ("idVendor", "idProduct")]
     vendor, product = (int(text, 16) if re.fullmatch("[0-9a-f]{4}", text) else 0 for text in texts)
-    return (vendor, product) if vendor else (0, 0)
+    return vendor, product
 
 
 def missing_node(name: str) -> str:
-    """The path of the device's node if it does not exist; "" if it does, or where its number cannot be read.
+    """The path of the device's node if it is missing; "" if it is there, or if its number cannot be read.
 
-    In a container and in a service with PrivateDevices=, /sys is the host's and /dev is not.
+    A container and a service with PrivateDevices= have the host's /sys and a /dev of their own.
     """
     numbers = [read_attribute(f"{USB_DEVICES}/{name}/{attribute}") or "" for attribute in ("busnum", "devnum")]
-    if not all(re.fullmatch("[0-9]{1,3}", number) for number in numbers):
-        return ""
     path = "/".join([DEVICE_NODES, *(number.zfill(3) for number in numbers)])
-    return "" if os.path.exists(path) else path
+    return "" if "" in numbers or os.path.exists(path) else clean(path, 60)
 
 
 # --- Can a listed device be used? -----------------------------------------------------------------------------
 
+STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
-def read_configurations(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, Optional[str]]:
-    """`bConfigurationValue` of each device, None where it has none. A device that is stuck is left out.
 
-    Stuck: a program waits inside the kernel for the device, which does not answer, and holds its lock. libusb reads
-    every device's `uevent`, which on Linux 6.1 waits for that lock uninterruptibly: neither a watchdog nor SIGKILL
-    ends such a process (measured). So ask this before libusb. A device that was unplugged meanwhile is not stuck.
+def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, str]:
+    """Why a device that the kernel lists cannot be used, with the remedy. A usable device is left out.
+
+    STUCK: a program waits inside the kernel for the device and holds its lock, so `bConfigurationValue` does not
+    answer within `seconds`. libusb reads every device's `uevent`, which on Linux 6.1 waits for that lock
+    uninterruptibly: neither a watchdog nor SIGKILL ends such a process (measured). So ask this before libusb.
     """
     paths = {name: f"{USB_DEVICES}/{name}/bConfigurationValue" for name in names}
-    paths = {name: path for name, path in paths.items() if os.path.exists(path)}
     answers = read_attributes_within(list(paths.values()), seconds)
-    gone = [name for name in names if not os.path.isdir(f"{USB_DEVICES}/{name}")]
-    return {name: answers.get(paths.get(name, "")) for name in names
-            if name not in paths or paths[name] in answers or name in gone}  # fmt: skip
+    found = {}
+    for name, path in paths.items():
+        stuck = path not in answers and os.path.exists(path)  # still there: it was not unplugged meanwhile
+        found[name] = STUCK if stuck else why_unusable(_authorized(name), answers.get(path))
+    return {name: why for name, why in found.items() if why}
 
 
-def why_unusable(authorized: Sequence[str], configuration: Optional[str]) -> str:
+def why_unusable(authorized: Mapping[str, str], configuration: str | None) -> str:
     """Why the kernel lets no program use a device, with the remedy; "" if nothing speaks against it.
 
-    `authorized` are the values of this attribute of the device and of its interfaces: 0 means that no driver and no
-    program may use it (kernel: Documentation/usb/authorization.rst). `configuration` is `bConfigurationValue`, which is
-    empty while the device has no configuration (drivers/usb/core/sysfs.c); None = there is no such attribute.
+    `authorized` maps the path of this attribute of the device and of each interface to its value: 0 forbids every
+    use (kernel: Documentation/usb/authorization.rst). `configuration` is `bConfigurationValue`: empty while the
+    device has no configuration (drivers/usb/core/sysfs.c), None where there is no such attribute.
     """
-    if "0" in authorized:
-        return "the kernel has not authorized it (USBGuard, or the desktop's USB protection): allow it there"
+    forbidden = next((path for path, value in authorized.items() if value == "0"), "")
+    if forbidden:
+        remedy = "allow it in USBGuard or in the desktop's USB protection, or write 1 there"
+        return f"the kernel has not authorized it ({forbidden} is 0): {remedy}"
     if configuration == "":
-        return "it has no configuration (too little power or bandwidth?): plug or attach it again, and see dmesg"
+        return "it has no configuration (no power, no bandwidth?): plug or attach it again, and see dmesg"
     return ""
 
 
-def read_authorized(name: str) -> list[str]:
-    """The attribute `authorized` of a device and of its interfaces, as far as it is readable."""
-    folder = f"{USB_DEVICES}/{name}"
+def _authorized(name: str) -> dict[str, str]:
     try:
-        interfaces = [entry for entry in os.listdir(folder) if entry.startswith(f"{name}:")]
+        entries = os.listdir(f"{USB_DEVICES}/{name}")
     except OSError:
-        interfaces = []
-    values = [read_attribute(f"{folder}/{entry}/authorized") for entry in (".", *interfaces)]
-    return [value for value in values if value is not None]
+        return {}
+    interfaces = sorted(entry for entry in entries if entry.startswith(f"{name}:"))
+    paths = [f"{USB_DEVICES}/{entry}/authorized" for entry in (name, *interfaces)]
+    return {path: value for path in paths if (value := read_attribute(path)) is not None}
 
 
 # --- The ports of the kernel's USB/IP client ------------------------------------------------------------------
@@ -134,7 +137,7 @@ class VhciPort(NamedTuple):
     """A port of the kernel's USB/IP client that holds a device.
 
     `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `server` ("HOST:PORT")
-    and `remote` (the device's name there) as `usbip attach` noted them, "" where it did not or only root may read it.
+    and `remote` (its name there) as `usbip attach` noted them, "" where it did not or only root may read it.
     """
 
     number: int
@@ -143,7 +146,7 @@ class VhciPort(NamedTuple):
     remote: str = ""
 
 
-def parse_vhci_status(text: str) -> Optional[list[VhciPort]]:
+def parse_vhci_status(text: str) -> list[VhciPort] | None:
     """The used ports in a vhci_hcd `status` file. None = this is no such file.
 
     Lines are `hub port sta spd dev sockfd local_busid`; state 006 = in use (kernel: VDEV_ST_USED).
@@ -161,8 +164,8 @@ def parse_vhci_status(text: str) -> Optional[list[VhciPort]]:
     return ports
 
 
-def vhci_ports() -> Optional[list[VhciPort]]:
-    """The used ports of this machine's USB/IP client. None = it has none (vhci_hcd not loaded) or it is unreadable."""
+def vhci_ports() -> list[VhciPort] | None:
+    """The used ports of this machine's USB/IP client. None = vhci_hcd is not loaded or cannot be read."""
     ports: list[VhciPort] = []
     # The ports of the first controller are in "status", those of the others in "status.1", "status.2", ...
     for suffix in ("", *(f".{number}" for number in range(1, 64))):
@@ -185,10 +188,10 @@ def _note(port: int) -> dict[str, str]:
 
 
 def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
-    """The ports that hold one and the same device of one server: only the newest works, opening another hangs.
+    """The ports that hold one and the same device of one server. All but one are dead: opening those hangs.
 
-    After a network cut that this machine has not noticed, the server offers the device again, and it is attached a
-    second time. Which port is the dead one is not visible.
+    After a network cut that this machine did not notice, the server offers the device again, and it is attached to
+    one more port. Nothing tells which port is dead.
     """
     places = [(port.server, port.remote) for port in ports]
     return [port for port in ports if port.remote and places.count((port.server, port.remote)) > 1]
@@ -198,34 +201,37 @@ def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
 
 
 class Location(NamedTuple):
-    """Where a device is plugged in. `kind` is "local", "forwarded" or "unknown"; `by` names the forwarder, or the
-    evidence for an unknown place."""
+    """Where a device is plugged in. `kind` is "local", "forwarded" or "unknown"; `by` completes the text for it."""
 
     kind: str
     by: str = ""
 
     def __str__(self) -> str:
-        return {"local": "local", "forwarded": f"forwarded over {self.by}"}.get(self.kind, f"location unknown{self.by}")
+        texts = {"local": "local", "forwarded": f"forwarded over {self.by}"}
+        return texts.get(self.kind, f"location unknown{self.by}")
 
 
-_FORWARDERS = {"vhci_hcd": "USB/IP", "eveusb_vhci_hcd": "USB Network Gate", "tusb-vhci-driver": "USB Redirector"}
-_HARDWARE = ("dwc_otg", "dwc2", "xhci-hcd", "ehci-platform", "ohci-platform", "musb-hdrc", "ci_hdrc", "xhci-mtk",
-             "tegra-xusb", "tegra-ehci", "orion-ehci")  # fmt: skip
+_FORWARDERS = {"eveusb_vhci_hcd": "USB Network Gate", "tusb-vhci-driver": "USB Redirector"}
+# Controllers on a system on a chip are platform devices, as virtual ones are. These are hardware: platform drivers in
+# the kernel's drivers/usb/{host,dwc2,musb,chipidea}, and Raspberry Pi's dwc_otg (its kernel; captures of lsusb -t).
+_HARDWARE = (
+    "xhci-hcd xhci-mtk xhci-renesas-hcd tegra-xusb ehci-platform ohci-platform dwc2 dwc_otg musb-hdrc ci_hdrc"
+    " exynos-ehci exynos-ohci orion-ehci tegra-ehci ehci-omap atmel-ehci at91_ohci"
+).split()
 
 
 def locate(controller: str, driver: str, name: str, ports: Sequence[VhciPort]) -> Location:
-    """Where a device is plugged in, from its controller's path below /sys/devices, its driver, and vhci_hcd's ports.
+    """Where a device is plugged in, from its controller's path below /sys/devices and driver, and vhci_hcd's ports.
 
-    Only names that are known decide; with any other the place is unknown. A key that a hypervisor passes through
-    looks like one in a local port.
+    Only names that are known decide. A key that a hypervisor passes through looks like one in a local port.
     """
-    for prefix, forwarder in _FORWARDERS.items():
-        # The vendors' modules have version suffixes ("eveusb_vhci_hcd_2"), the kernel's does not.
-        if driver == prefix or (prefix != "vhci_hcd" and driver.startswith(prefix)):
-            by = _vhci_port_of(name, ports) if prefix == "vhci_hcd" else f"(driver {clean(driver, 40)})"
-            return Location("forwarded", f"{forwarder}{',' if prefix == 'vhci_hcd' else ''} {by}")
+    if driver == "vhci_hcd":  # also that of VirtualHere's client
+        return Location("forwarded", f"USB/IP, {_vhci_port_of(name, ports)}")
+    for prefix, forwarder in _FORWARDERS.items():  # the vendors' modules have suffixes: "eveusb_vhci_hcd_2"
+        if driver.startswith(prefix):
+            return Location("forwarded", f"{forwarder} (driver {clean(driver, 40)})")
     # A PCI bus may be behind a bridge of the platform (Raspberry Pi 4) or of a hypervisor (Hyper-V).
-    if driver in _HARDWARE or re.search("/pci[0-9a-f]{4,}:[0-9a-f]{2}/", f"{controller}/"):
+    if driver in _HARDWARE or re.search("/pci[0-9a-f]{4,}:[0-9a-f]{2}/", f"/{controller}/"):
         return Location("local")
     return Location("unknown", f" (controller driver {clean(driver, 40) or 'not readable'})")
 
@@ -236,11 +242,11 @@ def _vhci_port_of(name: str, ports: Sequence[VhciPort]) -> str:
         return "vhci_hcd port unknown"
     host, _, number = port.server.rpartition(":")
     server = host if number == "3240" else port.server
-    return f"vhci_hcd port {port.number} from {server}" if server else f"vhci_hcd port {port.number}"
+    return f"vhci_hcd port {port.number}" + (f" from {server}" if server else "")
 
 
 def location_of(name: str, ports: Sequence[VhciPort]) -> Location:
-    """Where this device is plugged in, by the driver of the controller of its bus."""
+    """Where this device is plugged in, by the driver of its bus's controller."""
     controller = os.path.dirname(os.path.realpath(f"{USB_DEVICES}/usb{name.partition('-')[0]}"))
     link = f"{controller}/driver"
     driver = os.path.basename(os.path.realpath(link)) if os.path.islink(link) else ""
