@@ -1,6 +1,6 @@
 """Builds what is handed to operators, byte for byte the same wherever and whenever it is built.
 
-    python3 packaging/build.py                 dist/check_senselock and the other one-file builds
+    python3 packaging/build.py                 dist/check_*, the one-file builds
     python3 packaging/build.py python          wheel and source distribution
     python3 packaging/build.py debian          Debian package
     python3 packaging/build.py all
@@ -177,9 +177,10 @@ def imports_of(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            folder = file.parents[node.level - 1].relative_to(CHECKS).parts if node.level else ()
+            module = ".".join([*folder, *filter(None, [node.module])])
+            yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_library"):
             yield str(ast.literal_eval(node.args[0]))
 

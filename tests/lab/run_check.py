@@ -72,9 +72,11 @@ def imports_of(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = file.relative_to(CHECKS).parent.parts[: 1 - node.level or None] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and "import_library" in ast.unparse(node.func):
             (argument, *_) = node.args
             assert isinstance(argument, ast.Constant), "a library is named literally, so that the build can know it"
