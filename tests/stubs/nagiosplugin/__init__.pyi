@@ -56,6 +56,8 @@ class Result:
     state: ServiceState
     hint: str | None
     metric: Metric | None
+    @property
+    def context(self) -> Context | None: ...
     def __init__(self, state: ServiceState, hint: str | None = ..., metric: Metric | None = ...) -> None: ...
 
 class Results:

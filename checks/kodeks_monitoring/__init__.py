@@ -1,0 +1,9 @@
+"""What the checks of monitoring-plugins-kodeks share.
+
+From the bottom up: `contract` is what every plugin owes its engine, `machine` asks this machine, `kodeks` and
+`forwarders` know the products. A package imports only from those before it.
+"""
+
+__version__ = "2.0.0"
+
+PROJECT = "monitoring-plugins-kodeks"

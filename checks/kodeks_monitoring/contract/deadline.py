@@ -1,0 +1,285 @@
+"""How a plugin begins and ends: its deadline, signals, uncaught errors, and the one write of its line.
+
+nagiosplugin's time limit is SIGALRM raising an ordinary exception: `except Exception` swallows it, and C code
+that does not return never sees it. Here a thread writes the line itself and ends the process. Only C code
+that keeps the interpreter lock stops that thread; Python's regular expressions are such code, but they let
+signal handlers run, so SIGALRM stands behind the thread with the same line (measured with a stuck mutex, a
+busy loop, a runaway pattern).
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import re
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from .. import PROJECT
+from .failures import verdict_on
+from .verdict import STATE_NAMES, UNKNOWN, WARNING, Verdict, worst
+
+if TYPE_CHECKING:
+    import subprocess
+    from types import FrameType, TracebackType
+    from typing import NoReturn, Sequence
+
+DEFAULT_LIMIT = 10.0  # seconds
+LONGEST_LIMIT = 86400.0
+
+
+class _Plugin:
+    """This process as a plugin. There is one."""
+
+    def __init__(self) -> None:
+        self.service = ""  # "" = the process is not taken over
+        self.started = time.monotonic()
+        self.limit = DEFAULT_LIMIT
+        self.state_of_limit: int | None = None  # None = -t names none
+        self.late_state = UNKNOWN
+        self.waiting_for = "starting"
+        self.part = ""
+        self.stdout_closed = False
+        self.children: set[subprocess.Popen[bytes]] = set()
+        self.speaking = _thread.allocate_lock()  # whoever writes the line keeps it: there is only one line
+        self.limit_changed = _thread.allocate_lock()
+        self.limit_changed.acquire()
+
+    def seconds_left(self) -> float:
+        return self.started + self.limit - time.monotonic()
+
+    def state_when_late(self) -> int:
+        return self.late_state if self.state_of_limit is None else self.state_of_limit
+
+
+_plugin = _Plugin()
+children = _plugin.children
+"""Programs that this process has started and must not leave behind."""
+
+
+# --- What a check says of its progress --------------------------------------------------------------
+
+
+def doing(what: str) -> None:
+    """Say what the check is about to wait for; a timeout names it ("timed out after 10 s while ...")."""
+    _plugin.waiting_for = what
+
+
+def remaining(reserve: float = 0.3) -> float:
+    """Seconds that a socket or a child may take, so that the check, not the watchdog, tells what happened."""
+    return max(0.01, _plugin.seconds_left() - min(reserve, _plugin.limit * 0.1))
+
+
+def set_late_state(state: int) -> None:
+    """The state of a timeout where -t names none (UNKNOWN)."""
+    _plugin.late_state = state
+
+
+def state_when_late() -> int:
+    """The state of a timeout that the check notices itself: the one of -t, else that of set_late_state()."""
+    return _plugin.state_when_late()
+
+
+def set_part(part: str) -> None:
+    """From now on a line about a failure carries the perfdata `<part>_state`: the check has begun to ask."""
+    _plugin.part = part
+
+
+def set_limit(limit: float, state: int | None) -> None:
+    """Replace the limit that was read from the bare arguments by that of the options."""
+    _plugin.limit, _plugin.state_of_limit = limit, state
+    if _plugin.service:
+        _set_alarm()
+        if _plugin.limit_changed.locked():
+            _plugin.limit_changed.release()
+
+
+# --- The beginning ----------------------------------------------------------------------------------
+
+
+def start(service: str, module: str) -> None:
+    """The first call of a check: from here on its deadline runs and every failure becomes a line.
+
+    `module` is the caller's __name__. The process is taken over only if the check is the program itself (run
+    as a file, by its console script, or from a zip application): importing a check as a library changes
+    nothing.
+    """
+    program = os.path.basename(sys.argv[0] if sys.argv else "")
+    if module == "__main__" or os.path.splitext(program)[0] == module:
+        take_over(service)
+
+
+def take_over(service: str) -> None:
+    """Make this process a plugin that is called `service` ("SENSELOCK") in its line."""
+    if _plugin.service:
+        return
+    _plugin.service = service
+    _fill_standard_descriptors()
+    sys.excepthook = _uncaught
+    atexit.register(_fell_silent)
+    _plugin.limit, _plugin.state_of_limit = limit_in(sys.argv[1:])
+    _thread.start_new_thread(_watch, ())
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), _ended_by_signal)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, _alarmed)
+        # An engine may ignore it; the kernel then forgets exit codes, and Python takes each for a 0.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _set_alarm()
+
+
+def _fill_standard_descriptors() -> None:
+    """Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr."""
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:
+        _plugin.stdout_closed = _plugin.stdout_closed or null == 1
+        null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def parse_limit(text: str) -> tuple[float, int | None] | None:
+    """`SECONDS[:STATE]`: seconds up to a day, and the exit code of a timeout, None where it is not named.
+
+    None = the text has another form, or the state is OK.
+    """
+    seconds, colon, name = text.partition(":")
+    if not re.fullmatch(r"[0-9]{1,5}(?:\.[0-9]{1,6})?", seconds) or not 0 < float(seconds) <= LONGEST_LIMIT:
+        return None
+    state = parse_alarm_state(name)
+    return None if colon and state is None else (float(seconds), state)
+
+
+def parse_alarm_state(text: str) -> int | None:
+    """The exit code for the name or number of a state that is not OK; None for any other text."""
+    for code in range(WARNING, UNKNOWN + 1):
+        if text.upper() in (STATE_NAMES[code], str(code)):
+            return code
+    return None
+
+
+def limit_in(arguments: Sequence[str]) -> tuple[float, int | None]:
+    """The limit as the bare arguments have it, before any parser exists. Of nonsense the parser will tell."""
+    limit: tuple[float, int | None] = (DEFAULT_LIMIT, None)
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        value = following if argument in ("-t", "--timeout") else ""
+        glued = re.match(r"(?:--timeout=|-t=?)(.+)", argument)
+        limit = parse_limit(glued[1] if glued else value) or limit
+    return limit
+
+
+# --- The watchdog -----------------------------------------------------------------------------------
+
+
+def _watch() -> None:
+    while _plugin.seconds_left() > 0:
+        _plugin.limit_changed.acquire(True, min(_plugin.seconds_left(), _thread.TIMEOUT_MAX))
+    _expire()
+
+
+def _set_alarm() -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, max(_plugin.seconds_left(), 0) + 0.1)
+
+
+def _alarmed(number: int, frame: FrameType | None) -> None:
+    _expire()
+
+
+def _expire() -> NoReturn:
+    state = _plugin.state_when_late()
+    if not _plugin.speaking.acquire(False):
+        time.sleep(0.1)  # the line is being written; a reader that never reads must not hold us
+        os._exit(state)
+    sentence = f"timed out after {_plugin.limit:g} s while {_plugin.waiting_for}"
+    try:  # the line first: a child may be in uninterruptible sleep
+        _write(_rendered(Verdict(state, sentence)))
+        _kill_children()
+    finally:
+        os._exit(state)
+
+
+# --- The end ----------------------------------------------------------------------------------------
+
+
+def end(verdict: Verdict) -> NoReturn:
+    """Write the verdict and end the process at once.
+
+    A verdict that nobody could read is not a good one: if stdout is closed or full, OK and WARNING leave as
+    UNKNOWN. os._exit() is used because the interpreter's shutdown may print to stderr, and a stuck thread of
+    a C library could hold it up.
+    """
+    output = _rendered(verdict)  # before the lock: what it raises must still be told
+    end_with(verdict.state, output)
+
+
+def end_with(state: int, output: bytes) -> NoReturn:
+    """Like end(), with an output that is rendered already."""
+    _plugin.speaking.acquire()
+    _kill_children()
+    os._exit(state if _write(output) else worst((state, UNKNOWN)))
+
+
+def _rendered(verdict: Verdict) -> bytes:
+    if _plugin.part and not verdict.perfdata:
+        verdict = verdict._replace(perfdata=(f"{_plugin.part}_state={verdict.state}",))
+    return verdict.render(_plugin.service, output_encoding())
+
+
+def output_encoding() -> str:
+    """UTF-8, which engines require in whatever locale they start a check; a terminal keeps its own."""
+    try:
+        return sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+    except (AttributeError, ValueError):  # stdout is closed
+        return "utf-8"
+
+
+def _write(output: bytes) -> bool:
+    if _plugin.stdout_closed:
+        return False
+    try:
+        while output:
+            output = output[os.write(1, output) :]
+    except OSError:
+        return False
+    return True
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    end(verdict_on(error, trace, _plugin.waiting_for))
+
+
+def _fell_silent() -> None:
+    """The program ended without a word, as a file cut by a failed copy does: exit 0 would mean OK."""
+    end(Verdict(UNKNOWN, f"ended without a verdict: the file is incomplete; install {PROJECT} again"))
+
+
+def _ended_by_signal(number: int, frame: FrameType | None) -> None:
+    if _plugin.speaking.locked():
+        return  # the verdict is being written already
+    name = "interrupted" if number == signal.SIGINT else "ended by a signal"
+    end(Verdict(UNKNOWN, f"{name} while {_plugin.waiting_for}"))
+
+
+def _kill_children() -> None:
+    for child in list(children):
+        kill(child)
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End a program with its process group. One in uninterruptible sleep is not waited for."""
+    import subprocess
+
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+        child.wait(0.5)
+    except (OSError, subprocess.TimeoutExpired):
+        pass  # already gone, or beyond the reach of signals
+    children.discard(child)

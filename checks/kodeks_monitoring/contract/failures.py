@@ -1,0 +1,52 @@
+"""A failure that nobody foresaw, as a verdict: what is missing or broken, and what to do."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .. import PROJECT
+from .verdict import UNKNOWN, Problem, Verdict, clean
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+LIBRARIES = {
+    "nagiosplugin": ("python3-nagiosplugin", "nagiosplugin"),
+    "usb": ("python3-usb", "pyusb"),
+    "psutil": ("python3-psutil", "psutil"),
+}
+"""The libraries that are not Python's own, by module: Debian's package and PyPI's."""
+
+COPY_AGAIN = "copy the whole checks folder again"
+
+
+def missing_library(module: str) -> str:
+    """The sentence for a library that is not installed: what is missing, and the two ways to get it."""
+    debian, pip = LIBRARIES[module]
+    return f"the Python library {pip} is missing: install the package {debian}, or run pip install {pip}"
+
+
+def verdict_on(error: BaseException, trace: TracebackType | None, waiting_for: str) -> Verdict:
+    """The verdict on an exception that reached the top. `waiting_for` is what the check was doing."""
+    if isinstance(error, Problem):
+        return Verdict(error.state, str(error))
+    return Verdict(UNKNOWN, _sentence_for(error, trace, waiting_for))
+
+
+def _sentence_for(error: BaseException, trace: TracebackType | None, waiting_for: str) -> str:
+    module = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+    if module in LIBRARIES and isinstance(error, ModuleNotFoundError):
+        return missing_library(module)
+    if module == "kodeks_monitoring" or (isinstance(error, SyntaxError) and "kodeks_" in str(error.filename)):
+        return f"the check is incomplete ({clean(error, 200)}): {COPY_AGAIN}"
+    if isinstance(error, MemoryError):
+        return f"out of memory while {waiting_for}"
+    if isinstance(error, OSError) and error.filename:
+        return f"{clean(error.filename, 160)} cannot be read: {clean(error.strerror, 100)}; check its rights"
+    where = ""
+    while trace is not None:
+        where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    what = f"{type(error).__name__}: {clean(error, 200)}"
+    return f"internal error while {waiting_for}: {what}{where}; please report it to {PROJECT}"

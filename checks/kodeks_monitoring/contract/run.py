@@ -1,0 +1,136 @@
+"""The life of a check on nagiosplugin: options, probe, judgement, sentence; contexts that checks share."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import nagiosplugin
+
+from . import deadline
+from .failures import LIBRARIES, missing_library
+from .verdict import OK, Problem, Verdict, clean, rank, worst
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any, Callable, NoReturn, Optional
+
+    from .options import Options
+
+    Range = Optional[nagiosplugin.Range]
+
+STATES = (nagiosplugin.Ok, nagiosplugin.Warn, nagiosplugin.Critical, nagiosplugin.Unknown)
+"""nagiosplugin's states by exit code."""
+
+
+class Finding(NamedTuple):
+    """One judged thing: an exit code and the sentence for it."""
+
+    state: int
+    sentence: str
+
+
+# --- Contexts ---------------------------------------------------------------------------------------
+
+
+class Part(nagiosplugin.Context):
+    """A part of what is checked. Its metrics are Findings; the worst is perfdata, `<name>_state` 0 to 3."""
+
+    def evaluate(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Result:
+        return nagiosplugin.Result(STATES[metric.value.state], metric.value.sentence, metric)
+
+
+class Number(nagiosplugin.Context):
+    """A number for graphs; its ranges are shown with it. It judges nothing. None is no perfdata."""
+
+    def __init__(
+        self, name: str, uom: str = "", warning: Range = None, critical: Range = None,
+        minimum: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(name)
+        self.uom, self.warning, self.critical, self.minimum = uom, warning, critical, minimum
+
+    def performance(
+        self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource
+    ) -> nagiosplugin.Performance | None:
+        return perfdata(self.name, metric.value, self.uom, self.warning, self.critical, self.minimum)
+
+
+def judge(value: float | None, warning: Range, critical: Range) -> int:
+    """The exit code of a number against two ranges, None = no limit. A missing number and NaN are UNKNOWN."""
+    if value is None or math.isnan(value):
+        return 3
+    if critical is not None and not critical.match(value):
+        return 2
+    return OK if warning is None or warning.match(value) else 1
+
+
+def perfdata(
+    label: str, value: float | None, uom: str = "", warning: Range = None, critical: Range = None,
+    minimum: int | None = None,
+) -> nagiosplugin.Performance | None:  # fmt: skip
+    """A number in plain decimal notation (at most six decimals) for graphs. No number, no perfdata."""
+    if value is None or not math.isfinite(value):
+        return None
+    number = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
+    return nagiosplugin.Performance(label, number, uom, warning, critical, minimum)
+
+
+# --- The run ----------------------------------------------------------------------------------------
+
+
+def run(
+    service: str, options: Options, build: Callable[[argparse.Namespace], nagiosplugin.Check], part: str
+) -> NoReturn:
+    """Read the options, make the check of them (`build`), run it, speak and end.
+
+    `part` is the check's main part. A run that fails after its options were read says so in perfdata,
+    `<part>_state`; without it the check did not come to ask anything.
+    """
+    deadline.take_over(service)
+    deadline.doing("reading the options")
+    values = options.parse(sys.argv[1:])
+    deadline.set_limit(*values.timeout)
+    check = build(values)
+    deadline.set_part(part)
+    check()
+    deadline.end(verdict_of(check, values.verbose))
+
+
+def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
+    """What a check says that has run: every problem, the worst first, or that all is well."""
+    results = list(check.results)
+    state = worst(int(result.state) for result in results)
+    if state == OK:
+        sentence = check.summary.ok(check.results)
+    else:
+        problems = [item for item in results if int(item.state) != OK]
+        problems.sort(key=lambda item: -rank(int(item.state)))
+        hints = dict.fromkeys(item.hint or "no reason given" for item in problems)
+        sentence = "; ".join(hints) or "nothing was judged"
+    details = check.summary.verbose(check.results) if verbose else ()
+    # Not check.perfdata, which is sorted by label: the order of the metrics puts the main number first.
+    numbers = (result.metric.performance() for result in results if result.metric is not None)
+    pieces = [str(number) for number in numbers if number is not None]
+    parts: dict[str, list[int]] = {}
+    for result in results:
+        if isinstance(result.context, Part):
+            parts.setdefault(result.context.name, []).append(int(result.state))
+    pieces += [f"{name}_state={worst(states)}" for name, states in parts.items()]
+    return Verdict(state, sentence, tuple(pieces), tuple(details or ()))
+
+
+def import_library(module: str) -> Any:
+    """A library that only some runs need. A Problem says what to do where it is missing or does not load."""
+    import importlib
+
+    deadline.doing(f"loading the Python library {module}")
+    package = module.split(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:  # what it needs itself may be missing as well: C libraries, memory
+        if (error.name or package).split(".")[0] == package:
+            raise Problem(missing_library(package)) from None
+        what = f"the Python library {LIBRARIES[package][1]} cannot be loaded"
+        raise Problem(f"{what}: {clean(error, 150)}") from None

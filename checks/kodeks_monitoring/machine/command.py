@@ -1,0 +1,88 @@
+"""A program that a check runs: without a shell, for a limited time and output, and never left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..contract import deadline
+from ..contract.verdict import clean
+
+if TYPE_CHECKING:
+    from typing import Sequence
+
+
+class CommandOutput(NamedTuple):
+    """How a program ended and what it printed, on stdout and stderr together.
+
+    `failure` is "" when it ended by itself within its limits, else a phrase that completes "COMMAND ...", for
+    example "does not exist" or "did not end within 5 s". `code` is its exit code; negative = the signal that
+    ended it; None = it was never started or had to be killed.
+    """
+
+    stdout: bytes
+    code: int | None
+    failure: str = ""
+
+
+def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) -> CommandOutput:
+    """Run a program for at most `limit` seconds and `max_bytes` bytes of output.
+
+    It has a process group of its own and is killed with it. A grandchild that keeps the output open takes the
+    whole limit, and what the program itself has printed counts.
+    """
+    limit = min(limit, deadline.remaining())
+    until = time.monotonic() + limit
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        return CommandOutput(b"", None, "does not exist")
+    except PermissionError:
+        return CommandOutput(b"", None, "may not be executed")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+        why = clean(getattr(error, "strerror", None) or error, 80)
+        return CommandOutput(b"", None, f"cannot be started ({why})")
+    deadline.children.add(child)
+    output = _read(child, max_bytes, until)
+    code = None if len(output) > max_bytes else _code_of(child, until)
+    deadline.kill(child)
+    if len(output) > max_bytes:
+        return CommandOutput(output[:max_bytes], None, f"printed more than {max_bytes} bytes")
+    return CommandOutput(output, code, "" if code is not None else f"did not end within {limit:.3g} s")
+
+
+def _read(child: subprocess.Popen[bytes], max_bytes: int, until: float) -> bytes:
+    """The output up to its end, to one piece over the limit, or to a moment (time.monotonic())."""
+    output = bytearray()
+    stdout = child.stdout
+    assert stdout is not None
+
+    def read() -> None:
+        try:
+            while len(output) <= max_bytes:
+                piece = stdout.read1(65536)  # type: ignore[attr-defined]
+                if not piece:
+                    return
+                output.extend(piece)
+        except (OSError, ValueError):
+            pass  # what has been read is what there is
+
+    reader = threading.Thread(target=read, daemon=True)  # select() knows no pipes on Windows
+    reader.start()
+    reader.join(max(0.0, until - time.monotonic()))
+    return bytes(output)
+
+
+def _code_of(child: subprocess.Popen[bytes], until: float) -> int | None:
+    try:
+        return child.wait(max(0.02, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return None
