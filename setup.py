@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import setup  # type: ignore[import-untyped]
 
 PROGRAMS = sorted(path.stem for path in Path(__file__).resolve().parent.glob("checks/*.py"))
 

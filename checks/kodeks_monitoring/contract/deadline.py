@@ -97,49 +97,7 @@ def set_limit(limit: float, state: int | None) -> None:
             _plugin.limit_changed.release()
 
 
-# --- The beginning ----------------------------------------------------------------------------------
-
-
-def start(service: str, module: str) -> None:
-    """The first call of a check: from here on its deadline runs and every failure becomes a line.
-
-    `module` is the caller's __name__. The process is taken over only if the check is the program itself (run
-    as a file, by its console script, or from a zip application): importing a check as a library changes
-    nothing.
-    """
-    program = os.path.basename(sys.argv[0] if sys.argv else "")
-    if module == "__main__" or os.path.splitext(program)[0] == module:
-        take_over(service)
-
-
-def take_over(service: str) -> None:
-    """Make this process a plugin that is called `service` ("SENSELOCK") in its line."""
-    if _plugin.service:
-        return
-    _plugin.service = service
-    _fill_standard_descriptors()
-    sys.excepthook = _uncaught
-    atexit.register(_fell_silent)
-    _plugin.limit, _plugin.state_of_limit = limit_in(sys.argv[1:])
-    _thread.start_new_thread(_watch, ())
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), _ended_by_signal)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, _alarmed)
-        # An engine may ignore it; the kernel then forgets exit codes, and Python takes each for a 0.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _set_alarm()
-
-
-def _fill_standard_descriptors() -> None:
-    """Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr."""
-    null = os.open(os.devnull, os.O_RDWR)
-    while null <= 2:
-        _plugin.stdout_closed = _plugin.stdout_closed or null == 1
-        null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 2)
-    os.close(null)
+# --- The limit in the arguments ---------------------------------------------------------------------
 
 
 def parse_limit(text: str) -> tuple[float, int | None] | None:
@@ -283,3 +241,48 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     except (OSError, subprocess.TimeoutExpired):
         pass  # already gone, or beyond the reach of signals
     children.discard(child)
+
+
+# --- The beginning ----------------------------------------------------------------------------------
+
+
+def take_over(service: str) -> None:
+    """Make this process a plugin that is called `service` ("SENSELOCK") in its line."""
+    if _plugin.service:
+        return
+    _plugin.service = service
+    _fill_standard_descriptors()
+    sys.excepthook = _uncaught
+    atexit.register(_fell_silent)
+    _plugin.limit, _plugin.state_of_limit = limit_in(sys.argv[1:])
+    _thread.start_new_thread(_watch, ())
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), _ended_by_signal)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, _alarmed)
+        # An engine may ignore it; the kernel then forgets exit codes, and Python takes each for a 0.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _set_alarm()
+
+
+def _fill_standard_descriptors() -> None:
+    """Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr."""
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:
+        _plugin.stdout_closed = _plugin.stdout_closed or null == 1
+        null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def start(service: str, module: str) -> None:  # the last of this file, so that a cut copy lacks it
+    """The first call of a check: from here on its deadline runs and every failure becomes a line.
+
+    `module` is the caller's __name__. The process is taken over only if the check is the program itself (run
+    as a file, by its console script, or from a zip application): importing a check as a library changes
+    nothing.
+    """
+    program = os.path.basename(sys.argv[0] if sys.argv else "")
+    if module == "__main__" or os.path.splitext(program)[0] == module:
+        take_over(service)

@@ -84,7 +84,19 @@ _PERFDATA = re.compile(
 )
 
 
-class Verdict(NamedTuple):
+def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
+    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
+    whole = encoded(text)
+    if len(whole) <= room:
+        return whole
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(encoded(text[:middle])) <= room - 3 else (low, middle - 1)
+    return encoded(text[:low]) + b"..."
+
+
+class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
     """What a process says when it ends: an exit code, a sentence, perfdata, further lines for people."""
 
     state: int
@@ -114,15 +126,3 @@ class Verdict(NamedTuple):
                 return output + last
             output += line
         return output
-
-
-def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
-    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
-    whole = encoded(text)
-    if len(whole) <= room:
-        return whole
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(encoded(text[:middle])) <= room - 3 else (low, middle - 1)
-    return encoded(text[:low]) + b"..."

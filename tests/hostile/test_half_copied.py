@@ -1,0 +1,84 @@
+"""A folder of checks that was copied in part, or to a Python that is too old: one sentence that says what to do, exit 3.
+
+The forms are tried on what the check itself imports first (the deadline), on what it imports last (run), and on the package.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lab.bare_python import BarePython
+from lab.engine_process import open_folder
+from lab.run_check import CHECKS, SERVICES, Outcome, command, run_process
+
+PACKAGE = "kodeks_monitoring"
+FIRST, LAST = f"{PACKAGE}/contract/deadline.py", f"{PACKAGE}/contract/run.py"
+COPY = "copy the whole checks folder again"
+
+
+def removed(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def cut(path: Path) -> None:
+    text = path.read_bytes()
+    path.write_bytes(text[: text.index(b"\ndef ") + 30])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def closed(path: Path) -> None:
+    path.chmod(0)
+
+
+FORMS: list[tuple[str, str, Callable[[Path], None], str]] = [
+    # what is wrong, with which file or folder, how, what the sentence must name besides what to do
+    ("only the check was copied", PACKAGE, removed, PACKAGE),
+    ("a folder is missing", f"{PACKAGE}/contract", removed, f"{PACKAGE}.contract"),
+    ("the first module is missing", FIRST, removed, "deadline"),
+    ("the last module is missing", LAST, removed, "run"),
+    ("the first module is cut", FIRST, cut, ""),
+    ("the last module is cut", LAST, cut, ""),
+    ("the first module is empty", FIRST, emptied, ""),
+    ("the last module is empty", LAST, emptied, ""),
+    ("the user may not read the package", PACKAGE, closed, ""),
+    ("the user may not read a module", LAST, closed, "contract/run.py"),
+]
+
+
+@pytest.fixture
+def copied() -> Iterator[Path]:
+    """A copy of the checks that any user may read; pytest's own folder is closed to others."""
+    folder = open_folder("half-copied.")
+    yield Path(shutil.copytree(CHECKS, folder / "checks", ignore=shutil.ignore_patterns("__pycache__")))
+    shutil.rmtree(folder)
+
+
+def as_nobody(check: str, checks: Path, *arguments: str) -> Outcome:
+    """A run as a monitoring user: root reads what nobody may."""
+    words = command(check, *arguments, python="/usr/bin/python3", checks=checks)
+    return run_process(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words])
+
+
+@pytest.mark.parametrize("check", SERVICES)
+@pytest.mark.parametrize(("path", "spoil", "named"), [pytest.param(*row[1:], id=row[0]) for row in FORMS])
+def test_one_sentence(check: str, path: str, spoil: Callable[[Path], None], named: str, copied: Path) -> None:
+    assert as_nobody(check, copied, "-V").code == 3
+    spoil(copied / path)
+    outcome = as_nobody(check, copied)
+    assert (outcome.code, outcome.breaches()) == (3, [])
+    assert outcome.text.startswith(f"{SERVICES[check]} UNKNOWN - ") and outcome.text.count("\n") == 1
+    assert named in outcome.text
+    assert COPY in outcome.text or (spoil is closed and "check its rights" in outcome.text)
+
+
+@pytest.mark.parametrize("check", SERVICES)
+def test_a_python_that_is_too_old(check: str) -> None:
+    outcome = run_process(BarePython("3.6").command(CHECKS, f"/mnt/check_{check}.py"))
+    assert (outcome.code, outcome.breaches()) == (3, [])
+    assert outcome.text.startswith(f"{SERVICES[check]} UNKNOWN - the check cannot start (Python 3.9 or newer is needed, this is 3.6)")
