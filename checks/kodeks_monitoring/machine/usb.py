@@ -1,9 +1,11 @@
 """What the Linux kernel reports about USB devices, from sysfs. Nothing here opens a device.
 
-A device behind a frozen forwarder stays listed, but opening it hangs, beyond the reach of SIGKILL (measured with
-vhci_hcd on Linux 6.1). The attributes `idVendor`, `busnum`, `authorized` and others answer at once; `serial`, `product`
-and `bConfigurationValue` wait for the device's lock, which a program that waits for the device holds (kernel source,
-drivers/usb/core/sysfs.c). A device's name is its place on the bus: "1-4.3" is port 3 of the hub in port 4 of bus 1.
+A device behind a frozen forwarder stays listed, but opening it hangs, beyond the reach of SIGKILL (measured
+with vhci_hcd on Linux 6.1). `idVendor`, `busnum`, `authorized` and other attributes answer at once; `serial`,
+`product` and `bConfigurationValue` wait for the device's lock, held by a program that waits for the device
+(kernel source, drivers/usb/core/sysfs.c).
+
+A device's name is its place on the bus: "1-4.3" is port 3 of the hub in port 4 of bus 1.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ LOCK_LIMIT = 1.0
 """Seconds for which a healthy device may be locked."""
 
 
-# --- Devices and their attributes -----------------------------------------------------------------------------
+# --- Devices and their attributes -------------------------------------------------------------------
 
 
 def read_attribute(path: str) -> str | None:
-    """A small kernel file as text without its final line end. None = absent, unreadable, or gone meanwhile."""
+    """A small kernel file as text without its final line end. None = absent, unreadable, or gone by now."""
     try:
         with open(path, "rb") as file:
             return file.read(65536).decode("utf-8", "replace").rstrip("\n")
@@ -42,7 +44,7 @@ def read_attribute(path: str) -> str | None:
 def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, str | None]:
     """read_attribute for several files at once; a file that has not answered after `seconds` is left out.
 
-    For attributes that wait for the device's lock: a thread that waits there ends with its process (measured).
+    For attributes that wait for a device's lock: a thread that waits there ends with its process (measured).
     """
     answers: dict[str, str | None] = {}
 
@@ -59,7 +61,7 @@ def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, st
 
 
 def device_names() -> list[str]:
-    """The devices on this machine's buses, without root hubs and interfaces. [] also where there is no USB."""
+    """The devices on this machine's buses, without root hubs and interfaces. [] where there is no USB."""
     try:
         return [name for name in os.listdir(USB_DEVICES) if name[:1].isdigit() and ":" not in name]
     except OSError:
@@ -68,7 +70,8 @@ def device_names() -> list[str]:
 
 def ids_of(name: str) -> tuple[int, int]:
     """Vendor and product id of a device; 0, which no device has, for what cannot be read."""
-    texts = [read_attribute(f"{USB_DEVICES}/{name}/{attribute}") or "" for attribute in ("idVendor", "idProduct")]
+    folder = f"{USB_DEVICES}/{name}"
+    texts = [read_attribute(f"{folder}/{attribute}") or "" for attribute in ("idVendor", "idProduct")]
     vendor, product = (int(text, 16) if re.fullmatch("[0-9a-f]{4}", text) else 0 for text in texts)
     return vendor, product
 
@@ -78,12 +81,12 @@ def missing_node(name: str) -> str:
 
     A container and a service with PrivateDevices= have the host's /sys and a /dev of their own.
     """
-    numbers = [read_attribute(f"{USB_DEVICES}/{name}/{attribute}") or "" for attribute in ("busnum", "devnum")]
-    path = "/".join([DEVICE_NODES, *(number.zfill(3) for number in numbers)])
-    return "" if "" in numbers or os.path.exists(path) else clean(path, 60)
+    bus, number = (read_attribute(f"{USB_DEVICES}/{name}/{attribute}") for attribute in ("busnum", "devnum"))
+    path = f"{DEVICE_NODES}/{(bus or '').zfill(3)}/{(number or '').zfill(3)}"
+    return clean(path, 60) if bus and number and not os.path.exists(path) else ""
 
 
-# --- Can a listed device be used? -----------------------------------------------------------------------------
+# --- Can a listed device be used? -------------------------------------------------------------------
 
 STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
@@ -91,8 +94,8 @@ STUCK = "it does not answer the program that uses it: see whether the forwarder 
 def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, str]:
     """Why a device that the kernel lists cannot be used, with the remedy. A usable device is left out.
 
-    STUCK: a program waits inside the kernel for the device and holds its lock, so `bConfigurationValue` does not
-    answer within `seconds`. libusb reads every device's `uevent`, which on Linux 6.1 waits for that lock
+    STUCK: a program waits inside the kernel for the device and holds its lock, so `bConfigurationValue` does
+    not answer within `seconds`. libusb reads every device's `uevent`, which on Linux 6.1 waits for that lock
     uninterruptibly: neither a watchdog nor SIGKILL ends such a process (measured). So ask this before libusb.
     """
     paths = {name: f"{USB_DEVICES}/{name}/bConfigurationValue" for name in names}
@@ -107,9 +110,9 @@ def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, st
 def why_unusable(authorized: Mapping[str, str], configuration: str | None) -> str:
     """Why the kernel lets no program use a device, with the remedy; "" if nothing speaks against it.
 
-    `authorized` maps the path of this attribute of the device and of each interface to its value: 0 forbids every
-    use (kernel: Documentation/usb/authorization.rst). `configuration` is `bConfigurationValue`: empty while the
-    device has no configuration (drivers/usb/core/sysfs.c), None where there is no such attribute.
+    `authorized` maps the path of this attribute of the device and of each interface to its value: 0 forbids
+    every use (kernel: Documentation/usb/authorization.rst). `configuration` is `bConfigurationValue`: empty
+    while the device has no configuration (drivers/usb/core/sysfs.c), None where there is no such attribute.
     """
     forbidden = next((path for path, value in authorized.items() if value == "0"), "")
     if forbidden:
@@ -130,14 +133,15 @@ def _authorized(name: str) -> dict[str, str]:
     return {path: value for path in paths if (value := read_attribute(path)) is not None}
 
 
-# --- The ports of the kernel's USB/IP client ------------------------------------------------------------------
+# --- The ports of the kernel's USB/IP client --------------------------------------------------------
 
 
 class VhciPort(NamedTuple):
     """A port of the kernel's USB/IP client that holds a device.
 
-    `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `server` ("HOST:PORT")
-    and `remote` (its name there) as `usbip attach` noted them, "" where it did not or only root may read it.
+    `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `server`
+    ("HOST:PORT") and `remote` (its name there) as `usbip attach` noted them, "" without a note. Only root may
+    read the notes.
     """
 
     number: int
@@ -175,33 +179,33 @@ def vhci_ports() -> list[VhciPort] | None:
         used = parse_vhci_status(status)
         if used is None:
             return None
-        ports += [port._replace(**_note(port.number)) for port in used]
+        ports += [_with_note(port) for port in used]
     return ports
 
 
-def _note(port: int) -> dict[str, str]:
-    """What `usbip attach` noted about this port, `HOST PORT BUSID`. The note is stale once the port is free."""
-    words = (read_attribute(f"{VHCI_NOTES}/port{port}") or "").split()
+def _with_note(port: VhciPort) -> VhciPort:
+    """The port with the note of `usbip attach`: `HOST PORT BUSID`. The note of a free port is stale."""
+    words = (read_attribute(f"{VHCI_NOTES}/port{port.number}") or "").split()
     if len(words) != 3:
-        return {}
-    return {"server": f"{clean(words[0], 100)}:{clean(words[1], 10)}", "remote": clean(words[2], 40)}
+        return port
+    return port._replace(server=f"{clean(words[0], 100)}:{clean(words[1], 10)}", remote=clean(words[2], 40))
 
 
 def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
     """The ports that hold one and the same device of one server. All but one are dead: opening those hangs.
 
-    After a network cut that this machine did not notice, the server offers the device again, and it is attached to
-    one more port. Nothing tells which port is dead.
+    After a network cut that this machine did not notice, the server offers the device again, and it gets
+    attached to one more port. Nothing tells which port is dead.
     """
     places = [(port.server, port.remote) for port in ports]
     return [port for port in ports if port.remote and places.count((port.server, port.remote)) > 1]
 
 
-# --- Where a device is plugged in -----------------------------------------------------------------------------
+# --- Where a device is plugged in -------------------------------------------------------------------
 
 
 class Location(NamedTuple):
-    """Where a device is plugged in. `kind` is "local", "forwarded" or "unknown"; `by` completes the text for it."""
+    """Where a device is plugged in. `kind` is "local", "forwarded" or "unknown"; `by` completes its text."""
 
     kind: str
     by: str = ""
@@ -212,16 +216,15 @@ class Location(NamedTuple):
 
 
 _FORWARDERS = {"eveusb_vhci_hcd": "USB Network Gate", "tusb-vhci-driver": "USB Redirector"}
-# Controllers on a system on a chip are platform devices, as virtual ones are. These are hardware: platform drivers in
-# the kernel's drivers/usb/{host,dwc2,musb,chipidea}, and Raspberry Pi's dwc_otg (its kernel; captures of lsusb -t).
-_HARDWARE = (
-    "xhci-hcd xhci-mtk xhci-renesas-hcd tegra-xusb ehci-platform ohci-platform dwc2 dwc_otg musb-hdrc ci_hdrc"
-    " exynos-ehci exynos-ohci orion-ehci tegra-ehci ehci-omap atmel-ehci at91_ohci"
-).split()
+# Controllers on a system on a chip are platform devices, as virtual ones are. These are hardware: drivers of
+# the kernel in drivers/usb/{host,dwc2,musb,chipidea}, and dwc_otg of Raspberry Pi (captures of `lsusb -t`).
+_HARDWARE = ("xhci-hcd", "xhci-mtk", "xhci-renesas-hcd", "tegra-xusb", "ehci-platform", "ohci-platform",
+             "dwc2", "dwc_otg", "musb-hdrc", "ci_hdrc", "exynos-ehci", "exynos-ohci", "orion-ehci",
+             "tegra-ehci", "ehci-omap", "atmel-ehci", "at91_ohci")  # fmt: skip
 
 
 def locate(controller: str, driver: str, name: str, ports: Sequence[VhciPort]) -> Location:
-    """Where a device is plugged in, from its controller's path below /sys/devices and driver, and vhci_hcd's ports.
+    """Where a device is plugged in: by its controller's path below /sys/devices and driver, and vhci's ports.
 
     Only names that are known decide. A key that a hypervisor passes through looks like one in a local port.
     """
