@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab.evening import SCENES, THE_EVENING, Evening
-from lab.run_check import STATES, Outcome, run_process
+from lab.guidelines import STATES
+from lab.run_check import Outcome, run_process
 
 CHAIN = ("senselock", "usb_redirector", "kodeks_xml")
 COLORS = {0: "32", 1: "33", 2: "31", 3: "35"}
