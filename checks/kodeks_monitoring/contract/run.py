@@ -100,7 +100,7 @@ def run(
 
 def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
     """What a check says that has run: every problem, the worst first, or that all is well."""
-    results = list(check.results)
+    results = list(check.results.results)  # in the order of the metrics; the iterator sorts by state
     state = worst(int(result.state) for result in results)
     if state == OK:
         sentence = check.summary.ok(check.results)
