@@ -55,6 +55,7 @@ CONTROLLERS = {
         "platform/soc@0/a{n}f8800.usb/a{n}00000.usb/xhci-hcd.{n}.auto", "platform", "xhci-hcd", "xHCI Host Controller"
     ),
     "soc-dwc2": ControllerKind("platform/soc/3f98{n}000.usb", "platform", "dwc2", "DWC OTG Controller"),
+    "raspberry-pi": ControllerKind("platform/soc/2098{n}000.usb", "platform", "dwc_otg", "DWC OTG Controller"),
     "usbip": ControllerKind(
         "platform/vhci_hcd.{n}", "platform", "vhci_hcd", "USB/IP Virtual Host Controller", super_speed_hub=True
     ),
@@ -101,6 +102,7 @@ class UsbDevice:
             "<HBBBBHHH", self.descriptors.device[2:14]
         )
         return {
+            "authorized": "1",
             "bConfigurationValue": "1",
             "bDeviceClass": f"{device_class:02x}",
             "bDeviceProtocol": f"{protocol:02x}",
@@ -324,6 +326,18 @@ class UsbBus:
         bus, device = (int((self.device(name) / attribute).read_text()) for attribute in ("busnum", "devnum"))
         return self._nodes / f"{bus:03d}/{device:03d}"
 
+    def write_attribute(self, name: str, attribute: str, text: str) -> None:
+        """Let an attribute of a device (`authorized`), or of its interface (`1-2:1.0/authorized`), hold this text."""
+        (self.device(name) / attribute).write_text(text)
+
+    def deauthorize(self, name: str) -> None:
+        """What `echo 0 > authorized` leaves: no configuration, and so no interface (seen in tests/kernel)."""
+        self.write_attribute(name, "authorized", "0\n")
+        self.write_attribute(name, "bConfigurationValue", "")
+        interface = f"{name}:1.0"
+        (self.sys / "bus/usb/devices" / interface).unlink()
+        shutil.rmtree(self.device(name) / interface)
+
     def hang_attribute(self, name: str, attribute: str) -> None:
         """Make every read of an attribute block for ever.
 
@@ -427,6 +441,7 @@ class UsbBus:
         for field_name in ("bInterfaceNumber", "bNumEndpoints"):
             (directory / field_name).write_text("00\n")
         (directory / "bAlternateSetting").write_text(" 0\n")
+        (directory / "authorized").write_text("1\n")
         self._enter_bus(directory, "usb", ["DEVTYPE=usb_interface", product], None)
 
     def _add_node(self, name: str, bus: str, number: str, device: UsbDevice) -> None:
