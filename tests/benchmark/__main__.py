@@ -5,11 +5,8 @@
     .venv/bin/python -m benchmark --sizes --many 0     start-up alone
 
 The machines are noisy: every round runs every command once, so that noise falls on all alike; only ratios travel. Every
-command must end with exit code 0, so that no row is the cost of a failure. The interpreter is Debian's with Debian's
-libraries, as operators have it, and the modules of the checks are compiled, as they are after root's first run.
-
-Wall and CPU are those of the process alone (wait4). Peak memory is its largest resident set, read in rounds of their own:
-the kernel counts the memory of the starting process in, so there each command is started by the small program `time`.
+command must end with exit code 0. The interpreter is Debian's with Debian's libraries, as operators have it, and the modules
+of the checks are compiled, as they are after root's first run.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ import http.server
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,8 +23,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -40,10 +36,10 @@ from lab.nrpe_lab import CHECK_NRPE, NrpeAgent
 from lab.run_check import CHECKS, ROOT
 from lab.usb_bus import UsbBus
 
-PYTHON = "/usr/bin/python3"
+from benchmark.measuring import BARE_EXPAT, ENV, PINNED, PYTHON, Command, check, importing, measure, python
+
 PLUGINS = "/usr/lib/nagios/plugins"
 PEERS = ROOT / ".venv/peers"
-ENV = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 UNCACHED = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 DAEMON = "usbsrvd-cost"  # a process of our own: the check counts neither itself nor its parents
@@ -55,10 +51,6 @@ HELLO = (
 )
 # What Linuxfabrik's check "uptime" imports. PyPI and Debian have the library, not the plugins, so this is their floor.
 LINUXFABRIK = "import argparse, sys, lib.args, lib.base, lib.cache, lib.human, lib.time, psutil"
-BARE_EXPAT = (
-    "import sys\nfrom xml.parsers import expat\n"
-    "parser = expat.ParserCreate()\nparser.ParseFile(open(sys.argv[1], 'rb'))\n"
-)  # fmt: skip
 # The usual ways to read a large document element by element: what has been read is dropped.
 ELEMENT_TREE = (
     "import sys\nfrom xml.etree.ElementTree import iterparse\n"
@@ -73,51 +65,7 @@ LXML = (
 )
 
 
-# --- Commands -------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Command:
-    """A command line and what its runs cost: seconds on the wall, seconds of CPU, the largest resident set in KiB."""
-
-    name: str
-    argv: Sequence[str]
-    env: dict[str, str] = field(default_factory=dict)
-    floor: str = ""
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    peak: int = 0
-
-    def run(self) -> None:
-        """Run it once and note what it cost."""
-        started = time.perf_counter()
-        child = subprocess.Popen(self.argv, env={**ENV, **self.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
-        self.wall.append(time.perf_counter() - started)
-        self.cpu.append(usage.ru_utime + usage.ru_stime)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            sys.exit(f"{self.name} ended with {child.returncode}: {' '.join(self.argv)}")
-
-    def costs(self) -> tuple[float, float, float]:
-        """Median and least time on the wall, median of the CPU time, in seconds."""
-        return statistics.median(self.wall), min(self.wall), statistics.median(self.cpu)
-
-    def weigh(self) -> None:
-        """Run it once and note the memory it took."""
-        with tempfile.NamedTemporaryFile("r") as note:
-            argv = ["/usr/bin/time", "-f", "%M", "-o", note.name, *self.argv]
-            subprocess.run(argv, env={**ENV, **self.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-            self.peak = max(self.peak, int(note.read().split()[-1]))
-
-
-def measure(commands: Sequence[Command], rounds: int) -> None:
-    """Run all commands in turn: once for their memory, which warms the caches, then `rounds` times for their time."""
-    for command in commands:
-        command.weigh()
-    for _ in range(rounds):
-        for command in commands:
-            command.run()
+# --- Tables and commands -------------------------------------------------------------------------------------
 
 
 def table(title: str, commands: Sequence[Command]) -> None:
@@ -132,16 +80,6 @@ def table(title: str, commands: Sequence[Command]) -> None:
             ratio = f"{', '.join(ratios)} x {floor.name}"
         shown = " | ".join(f"{number * 1e3:.1f}" for number in numbers)
         print(f"| {command.name} | {shown} | {command.peak / 1024:.1f} | {ratio} |", flush=True)
-
-
-def python(text: str, *arguments: str) -> list[str]:
-    """An interpreter that runs a few lines."""
-    return [PYTHON, "-c", text, *arguments]
-
-
-def check(name: str, *arguments: str) -> list[str]:
-    """A check as an engine runs it."""
-    return [PYTHON, str(CHECKS / f"check_{name}.py"), *arguments]
 
 
 def elsewhere(argv: Sequence[str], folder: Path) -> list[str]:
@@ -267,14 +205,12 @@ def start_up(rounds: int, folder: Path) -> None:
         bus = scene.bus.env()
         floors = [
             Command("python3 -c pass", python("pass")),
-            Command("floor: nagiosplugin", python("import argparse, nagiosplugin")),
+            Command("floor: nagiosplugin", importing("")),
             # Under the emulated bus, as the check runs: the libraries that emulate it take time to load.
-            Command("floor: + usb.core", python("import argparse, nagiosplugin, usb.core"), bus),
-            Command(
-                "floor: + usb.core, its libusb1", python("import argparse, nagiosplugin, usb.core, usb.backend.libusb1"), bus
-            ),
-            Command("floor: + http.client", python("import argparse, nagiosplugin, http.client")),
-            Command("floor: + psutil", python("import argparse, nagiosplugin, psutil")),
+            Command("floor: + usb.core", importing("usb.core"), bus),
+            Command("floor: + usb.core, its libusb1", importing("usb.core, usb.backend.libusb1"), bus),
+            Command("floor: + http.client", importing("http.client")),
+            Command("floor: + psutil", importing("psutil")),
             Command("hello world in nagiosplugin", python(HELLO), {}, "floor: nagiosplugin"),
         ]
         process, page = scene.redirector("--process", DAEMON, "--no-list"), scene.kodeks("--source", "page")
@@ -285,7 +221,7 @@ def start_up(rounds: int, folder: Path) -> None:
             Command("check_usb_redirector, captured list", scene.listed(), {}, "floor: nagiosplugin"),
             Command("check_usb_redirector, process", process, {}, "floor: + psutil"),
             Command("check_kodeks_xml, page", page, {}, "floor: + http.client"),
-            Command("check_kodeks_xml, ZIP of the server", scene.kodeks(), {}, "floor: + http.client"),
+            Command("check_kodeks_xml, ZIP of the server", scene.kodeks("--source", "zip", *PINNED), {}, "floor: + http.client"),
             Command("check_usb_redirector, not compiled", elsewhere(scene.listed(), sources), UNCACHED, "floor: nagiosplugin"),
             Command("check_kodeks_xml, page, not compiled", elsewhere(page, sources), UNCACHED, "floor: + http.client"),
         ]
@@ -300,8 +236,8 @@ def big_reports(rounds: int, sizes: Sequence[int], folder: Path) -> None:
     for size in sizes:
         with xml.open("wb") as file:
             file.writelines(reports.report(size=size * 1_000_000))
-        packed.write_bytes(reports.zip_report(reports.report(size=size * 1_000_000)))
-        limit = ["--max-size", str(size + 1), "-t", "900"]
+        packed.write_bytes(reports.zip_report(reports.report(size=size * 1_000_000), made=datetime.now()))
+        limit = ["--max-size", str(size + 1), "-t", "900", *PINNED]
         expat = "bare expat, no handlers"
         commands = [
             Command("python3 -c pass", python("pass")),
