@@ -6,7 +6,6 @@ machine's Python disguised as Windows (lab/faked_windows.py), and the code pages
 
 from __future__ import annotations
 
-import ast
 import configparser
 import importlib
 import re
@@ -17,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from lab.faked_windows import POSIX_MODULES
-from lab.run_check import CHECKS, ROOT, Outcome, run_check, run_process
+from lab.run_check import CHECKS, ROOT, SERVICES, Outcome, imports_of, run_check, run_process
 
 DISGUISE = str(ROOT / "tests/lab/faked_windows.py")
-MODULES = sorted(path.stem for path in CHECKS.glob("*.py"))
+MODULES = sorted(path.relative_to(CHECKS).as_posix() for path in CHECKS.rglob("*.py"))
 # Behind hasattr(signal, "setitimer") and hasattr(os, "killpg"), which the type checker does not connect with them.
 GUARDED = {'Module has no attribute "ITIMER_REAL"', 'Module has no attribute "SIGKILL"; maybe "SIGILL"?'}
 
@@ -40,7 +39,7 @@ def judged(outcome: Outcome) -> tuple[int, str]:
 
 def test_the_type_checker_finds_no_posix_call(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--platform", "win32", "--cache-dir", tmp_path, "--no-error-summary", *map(str, CHECKS.glob("*.py"))],
+        [sys.executable, "-m", "mypy", "--platform", "win32", "--cache-dir", tmp_path, "--no-error-summary", str(CHECKS)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -53,21 +52,15 @@ def test_the_type_checker_finds_no_posix_call(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_posix_module_is_imported_anywhere(module: str) -> None:
-    names = set()
-    for node in ast.walk(ast.parse((CHECKS / f"{module}.py").read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-    assert names & set(POSIX_MODULES) == set()
+    assert set(imports_of(CHECKS / module)) & set(POSIX_MODULES) == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_can_be_imported(module: str, tmp_path: Path) -> None:
+def test_every_module_can_be_imported(tmp_path: Path) -> None:
+    names = [module.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for module in MODULES]
     program = tmp_path / "program.py"
-    program.write_text(f"import sys\nsys.path.insert(0, {str(CHECKS)!r})\nimport {module}\nprint({module}.__name__)\n")
+    program.write_text(f"import importlib, sys\nsys.path.insert(0, {str(CHECKS)!r})\nfor name in {names}:\n    importlib.import_module(name)\n    print(name)\n")
     outcome = as_windows(program)
-    assert (outcome.code, outcome.text, outcome.stderr) == (0, f"{module}\n", b"")
+    assert (outcome.code, outcome.text.split(), outcome.stderr) == (0, names, b"")
 
 
 def test_the_disguise_holds(tmp_path: Path) -> None:
@@ -104,15 +97,18 @@ WAITS = {
 def test_the_deadline_holds_without_an_alarm_signal(check: str, wait: str, tmp_path: Path) -> None:
     (tmp_path / "nagiosplugin.py").write_text(wait)
     outcome = as_windows(CHECKS / f"{check}.py", "-t", "0.6:critical", env={"PYTHONPATH": str(tmp_path)})
-    service = check.partition("_")[2].upper()
+    service = SERVICES[check.removeprefix("check_")]
     assert judged(outcome) == (2, f"{service} CRITICAL - timed out after 0.6 s while starting\n")
     assert outcome.seconds < 0.6 + 0.9  # the disguise itself takes a moment
 
 
 def running(tmp_path: Path, lines: str) -> Outcome:
-    """What a small program says that uses plugin_runtime in disguise."""
+    """What a small program in disguise says that uses the package of the checks."""
     program = tmp_path / "program.py"
-    program.write_text(f"import sys\nsys.path.insert(0, {str(CHECKS)!r})\nimport plugin_runtime as runtime\n{lines}")
+    program.write_text(
+        f"import sys\nsys.path.insert(0, {str(CHECKS)!r})\n"
+        "from kodeks_monitoring.contract import deadline, private_files\nfrom kodeks_monitoring.machine import command\n" + lines
+    )
     return as_windows(program)
 
 
@@ -128,7 +124,7 @@ def running(tmp_path: Path, lines: str) -> Outcome:
     ids=["hangs", "floods", "ends", "absent", "fails"],
 )
 def test_child_processes_without_process_groups(command: list[str], said: str, tmp_path: Path) -> None:
-    outcome = running(tmp_path, f"print(tuple(runtime.run_command({command!r}, 0.3, 100)))")
+    outcome = running(tmp_path, f"print(tuple(command.run_command({command!r}, 0.3, 100)))")
     assert (outcome.code, outcome.stderr) == (0, b"")
     assert outcome.text.strip().endswith(said)
     assert outcome.seconds < 2
@@ -138,10 +134,10 @@ def test_the_deadline_ends_a_hanging_child_too(tmp_path: Path) -> None:
     outcome = running(
         tmp_path,
         "sys.argv[1:] = ['-t', '0.5']\n"
-        "runtime.begin('TRIAL', '__main__')\n"
+        "deadline.start('TRIAL', '__main__')\n"
         f"child = ['sh', '-c', 'echo $$ > {tmp_path}/pid; exec sleep 30']\n"
         "import subprocess\n"
-        "runtime._process.children.add(subprocess.Popen(child))\n"
+        "deadline.children.add(subprocess.Popen(child))\n"
         "import time\ntime.sleep(30)\n",
     )
     assert judged(outcome) == (3, "TRIAL UNKNOWN - timed out after 0.5 s while starting\n")
@@ -153,7 +149,7 @@ def test_a_password_file_is_read(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("hunter22\n")
     secret.chmod(0o666)
-    outcome = running(tmp_path, f"print(repr(runtime.read_private({str(secret)!r}, '--password-file')))")
+    outcome = running(tmp_path, f"print(repr(private_files.read_private({str(secret)!r}, '--password-file')))")
     assert (outcome.code, outcome.text) == (0, "'hunter22\\n'\n")
 
 
@@ -201,7 +197,7 @@ def words_of(command: str) -> list[str]:
 def nsclient_commands() -> dict[str, str]:
     ini = configparser.ConfigParser(delimiters="=", comment_prefixes=";", interpolation=None)
     ini.read(TEMPLATES / "windows/nsclient.ini", "utf-8")
-    return dict(ini["/settings/external scripts/scripts"]) | dict(ini["/settings/external scripts/alias"])
+    return dict(ini["/settings/external scripts/scripts"])
 
 
 def nrpe_commands() -> dict[str, str]:
@@ -248,22 +244,18 @@ def accepted(check: str, options: list[str], folder: str, monkeypatch: pytest.Mo
     """The check takes these options with the kodeks.ini that templates/windows/README.md names for this agent."""
     example = TEMPLATES / folder / "kodeks.ini.example"
     text = ini_as_told(folder)
-    monkeypatch.setattr("plugin_runtime.read_private", lambda *_, **__: text)
+    monkeypatch.setattr("kodeks_monitoring.contract.private_files.read_private", lambda *_, **__: text)
     importlib.import_module(check.removesuffix(".py")).options().parse([word.replace("@kodeks.ini", f"@{example}") for word in options])
 
 
 def test_nsclient_has_the_commands_of_nrpe() -> None:
     windows, linux = nsclient_commands(), nrpe_commands()
     assert windows.keys() == linux.keys()
-    states = dict(re.findall(r"-([owcu]) (\w+)", linux["kodeks_unreachable"].partition("check_kodeks_xml")[0]))
-    negated = "ok={o} warning={w} critical={c} unknown={u}".format(**states).lower()
-    assert windows["kodeks_unreachable"] == f"check_negate {negated} command=kodeks_xml"
-    differ = {"kodeks_unreachable", "kodeks_license_manager"}  # no negate and no check_tcp there
-    for name in windows.keys() - differ:
+    for name in windows.keys() - {"kodeks_license_manager"}:  # there is no check_tcp there
         assert check_and_options(words_of(windows[name])) == check_and_options(shlex.split(linux[name])), name
 
 
-@pytest.mark.parametrize("name", sorted(nsclient_commands().keys() - {"kodeks_unreachable"}))
+@pytest.mark.parametrize("name", sorted(nsclient_commands()))
 def test_the_check_accepts_what_nsclient_gives_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = words_of(nsclient_commands()[name])
     assert words[:1] == ["C:/Program Files/Python311/python.exe"]
