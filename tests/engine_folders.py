@@ -2,6 +2,7 @@
 
     python3 tests/engine_folders.py            those of tests/run.sh
     python3 tests/engine_folders.py newest     that of tests/newest.sh; it is made anew when it is older than a week
+    python3 tests/engine_folders.py versions   makes nothing and says what is in them; with "newest" in that one
 
 mmdebstrap installs the packages of a folder's release, checked with Debian's own keys, from the mirror that this
 machine's apt uses. Nothing is installed on this machine. A folder is made once and kept.
@@ -89,12 +90,18 @@ def make(folder: Folder, source: str) -> str:
         remove(new)
         last = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
         raise CannotMake(f"{told(folder)} is missing and cannot be made from Debian's {release} at {source}:\n{last}")
-    found = [f"{row.engine} {checked_version(new, row.packages[0], row.version, folder)}" for row in folder.rows if row.version != "-"]
+    found = versions(folder, new)
     shutil.rmtree(new / "var/lib/apt/lists", ignore_errors=True)
     (new / folder.stamp.name).write_text(repr(folder.rows), "utf-8")
     remove(folder.root)
     new.rename(folder.root)
-    return f"{folder.name}: {', '.join(found)}"
+    return found
+
+
+def versions(folder: Folder, root: Path) -> str:
+    """What is in a folder, in words; CannotMake if a version is another than the list says."""
+    engines = [f"{row.engine} {checked_version(root, row.packages[0], row.version, folder)}" for row in folder.rows if row.version != "-"]
+    return f"{folder.name}: {', '.join(engines)}, python {checked_version(root, 'python3', '3', folder)}"
 
 
 def checked_version(root: Path, package: str, beginning: str, folder: Folder) -> str:
@@ -114,10 +121,9 @@ def remove(root: Path) -> None:
 
 
 def wanted(names: Sequence[str]) -> list[Folder]:
-    """The folders to make: those named, or all that tests/run.sh needs, if they are not there as the list wants them."""
+    """The folders with these names, or without a name all that tests/run.sh needs."""
     listed = list(dict.fromkeys(row.folder for row in rows() if row.folder != EVERY_FOLDER))
-    folders = [Folder(name) for name in listed if (name in names if names else name != NEWEST)]
-    return [folder for folder in folders if not folder.is_complete() or (folder.name == NEWEST and is_old(folder))]
+    return [Folder(name) for name in listed if (name in names if names else name != NEWEST)]
 
 
 def is_old(folder: Folder) -> bool:
@@ -127,7 +133,10 @@ def is_old(folder: Folder) -> bool:
 
 def main() -> int:
     """Make what is missing; exit 1 with a sentence for each folder that cannot be made."""
-    missing = wanted(sys.argv[1:])
+    if sys.argv[1:2] == ["versions"]:
+        print("\n".join(versions(folder, folder.root) for folder in wanted(sys.argv[2:])))
+        return 0
+    missing = [folder for folder in wanted(sys.argv[1:]) if not folder.is_complete() or (folder.name == NEWEST and is_old(folder))]
     if not missing:
         return 0
     if os.geteuid() != 0:

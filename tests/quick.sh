@@ -6,5 +6,5 @@ cd "$(dirname "$0")/.." || exit 1
 environment tests/requirements.txt || exit 1
 .venv/bin/ruff check -q . || exit 1
 .venv/bin/mypy || exit 1
-[ $# -gt 0 ] || set -- tests/unit tests/functional tests/hostile
+[ $# -gt 0 ] || set -- tests/unit tests/functional
 exec .venv/bin/python -m pytest -q -n 2 --quick "$@"
