@@ -50,7 +50,7 @@ def install_plugins(folder: Path) -> None:
     """A plugin folder as templates/nagios/README.md has it: the standard plugins, and checks/ as `kodeks`."""
     shutil.copytree(CHECKS, folder / "kodeks", ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(str(folder / "kodeks"), quiet=1)
-    for name in ("negate", "check_tcp", "check_nrpe"):
+    for name in ("check_tcp", "check_nrpe"):
         (folder / name).symlink_to(STANDARD_PLUGINS / name)
 
 

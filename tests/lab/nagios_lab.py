@@ -1,6 +1,6 @@
 """The real Nagios Core 4 on a lab's hosts, with the project's own object files and Debian's own nagios.cfg.
 
-    with NagiosCore(sink, hosts) as nagios:
+    with NagiosCore(sink, hosts, plugins) as nagios:
         nagios.wait_all_ok()
 
 What differs from an operator's Debian: paths, the user if the test is not root, minutes that last `unit` seconds,
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -18,13 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from types import TracebackType
 
-from lab.engine_process import EngineProcess, await_true, engine_user, hand_over
+from lab.engine_process import EngineProcess, await_true, engine_user, hand_over, open_folder
 from lab.notify_sink import NotificationSink
 from lab.run_check import ROOT
 
 TEMPLATES = ROOT / "templates/nagios"
 BINARY = "/usr/sbin/nagios4"
+TESTING = "/var/cache/monitoring-plugins-kodeks/nagios-testing/nagios4"
+"""Nagios 4.5, unpacked by nagios_testing_setup.sh: from 4.4.12 on masters are checked ahead of time."""
 STOCK = Path("/etc/nagios4/nagios.cfg")
 
 SITE = """\
@@ -60,11 +64,11 @@ define contact {{
 """The part that is the site's own: a host template, a contact, and how that is told."""
 
 
-def verified(main: Path, *options: str) -> None:
+def verified(main: Path, *options: str, binary: str = BINARY) -> None:
     """Let Nagios check a configuration; AssertionError if it finds an error or warns."""
-    done = subprocess.run([BINARY, "-v", *options, str(main)], capture_output=True, text=True, check=False)
+    done = subprocess.run([binary, "-v", *options, str(main)], capture_output=True, text=True, check=False)
     clean = done.returncode == 0 and "Total Warnings: 0" in done.stdout and "Total Errors:   0" in done.stdout
-    assert clean, f"nagios4 -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
+    assert clean, f"{binary} -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
 
 
 Directives = Mapping[str, str]
@@ -162,12 +166,57 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], text)
 
 
-class NagiosCore(EngineProcess):
-    """The engine. `unit` is how many seconds a minute of the templates lasts."""
+class FakeAgents:
+    """A plugin folder whose `check_nrpe` answers what a test has written: for each agent (its port) and command a line and an
+    exit code. It writes down every call."""
 
-    def __init__(self, sink: NotificationSink, hosts: Sequence[NagiosHost], plugins: Path, unit: int = 1) -> None:
+    _PROGRAM = """\
+#!/bin/sh
+# The shipped files call it with -H ADDRESS -p PORT ... -c COMMAND.
+port=$4
+for word; do command=$word; done
+echo "$port $command" >> "${0%/*}/calls"
+code=0 line="agent OK | key_state=0"
+[ ! -e "${0%/*}/$port.$command" ] || { read -r code; IFS= read -r line; } < "${0%/*}/$port.$command"
+printf '%s\\n' "$line"
+exit "$code"
+"""
+
+    def __init__(self) -> None:
+        self.folder = open_folder("fake-agents.")
+        program = self.folder / "check_nrpe"
+        program.write_text(self._PROGRAM)
+        program.chmod(0o755)
+        (self.folder / "calls").touch()
+        (self.folder / "calls").chmod(0o666)
+
+    def __enter__(self) -> FakeAgents:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        shutil.rmtree(self.folder)
+
+    def answer(self, port: int, command: str, code: int, line: str) -> None:
+        """From now on the agent at this port says so to this command."""
+        new = self.folder / "new"
+        new.write_text(f"{code}\n{line}\n")
+        os.replace(new, self.folder / f"{port}.{command}")
+
+    def calls(self, port: int) -> list[str]:
+        """The commands that this agent has been asked for."""
+        rows = [line.split() for line in (self.folder / "calls").read_text().splitlines()]
+        return [row[1] for row in rows if row[0] == str(port)]
+
+
+class NagiosCore(EngineProcess):
+    """The engine. `unit` is how many seconds a minute of the templates lasts, `binary` which Nagios it is."""
+
+    def __init__(
+        self, sink: NotificationSink, hosts: Sequence[NagiosHost], plugins: Path, unit: int = 1, binary: str = BINARY
+    ) -> None:
         super().__init__("nagios")
         self.hosts = tuple(hosts)
+        self.binary = binary
         for name in ("rw", "tmp", "spool", "archives", "conf.d"):
             (self.folder / name).mkdir()
         for file in sorted(TEMPLATES.glob("kodeks-*.cfg")):
@@ -212,6 +261,8 @@ class NagiosCore(EngineProcess):
             "service_inter_check_delay_method": "n",
             "host_inter_check_delay_method": "n",
             "cached_service_check_horizon": 0,
+            "service_freshness_check_interval": 1,
+            "additional_freshness_latency": 0,
             "cached_host_check_horizon": 0,
         }
         lines = []
@@ -227,10 +278,10 @@ class NagiosCore(EngineProcess):
         (self.folder / f"conf.d/host-{host.name}.cfg").write_text(host.definition())
 
     def __enter__(self) -> NagiosCore:
-        verified(self.folder / "nagios.cfg")
+        verified(self.folder / "nagios.cfg", binary=self.binary)
         # Kodeks is not asked around its nightly restart (kodeks-outside-restart): here it is always about noon.
         noon = time.gmtime().tm_hour - 12
-        self.start([BINARY, str(self.folder / "nagios.cfg")], {"TZ": f"LAB{noon:+d}"})
+        self.start([self.binary, str(self.folder / "nagios.cfg")], {"TZ": f"LAB{noon:+d}"})
         pipe, status = self.folder / "rw/nagios.cmd", self.folder / "status.dat"
         self.await_ready(lambda: pipe.exists() and status.exists())
         return self

@@ -103,6 +103,25 @@ def test_an_earlier_link_is_hard_broken_before_a_later_one_may_speak(every_layou
         assert latest + 0.5 <= earliest, f"{dependent} may speak after {earliest} min, {parent} is known after {latest}"
 
 
+def test_no_link_behind_another_has_two_tries(every_layout: Resolved) -> None:
+    """Nagios >= 4.4.12 checks masters at a dependent's next-to-last try, which must not be its first bad sample: see
+    test_nagios_rounds.py."""
+    for _, _, host, dependent in every_layout.dependencies:
+        assert int(every_layout.service(host, dependent)["max_check_attempts"]) >= 3, (host, dependent)
+
+
+def test_results_of_kodeks_unreachable_come_as_often_as_its_neighbour_asks(every_layout: Resolved) -> None:
+    """Its own intervals only tell readers, and the test of the minutes, how often; it asks for itself when results stay away
+    for longer than three rounds and the nightly restart."""
+    for layout in LAYOUTS:
+        if "KodeksUnreachable" in every_layout.names(layout):
+            passive, active = (every_layout.service(layout, name) for name in ("KodeksUnreachable", "KodeksXmlSensLockStatus"))
+            for directive in ("check_interval", "retry_interval", "check_period", "check_command"):
+                assert passive[directive] == active[directive], (layout, directive)
+            assert (passive["active_checks_enabled"], passive["passive_checks_enabled"], passive["check_freshness"]) == ("0", "1", "1")
+            assert int(passive["freshness_threshold"]) / 60 > 17 + 2 * float(active["check_interval"])
+
+
 def test_every_pair_of_links_has_its_dependency(every_layout: Resolved) -> None:
     """_KODEKS_CHAIN is the order of the links; what comes first silences what comes later, or is told why not."""
     # Kodeks' own state is UNKNOWN while it cannot be read, and never speaks about that.
@@ -164,14 +183,17 @@ def test_the_example_ini_has_only_options_that_exist(section: str, tmp_path: Pat
 
 def test_nrpe_commands_are_those_that_the_services_call(every_layout: Resolved) -> None:
     called = {
-        every_layout.service(layout, name)["check_command"].partition("kodeks_nrpe!")[2] for layout in LAYOUTS for name in every_layout.names(layout)
+        command
+        for layout in LAYOUTS
+        for name in every_layout.names(layout)
+        for command in re.findall(r"(?:kodeks_nrpe!| -c )(\w+)$", every_layout.service(layout, name)["check_command"])
     }
-    assert called - {""} == set(COMMANDS)
+    assert called == set(COMMANDS)
 
 
 def test_nrpe_commands_are_one_line_and_their_deadlines_nest() -> None:
-    nagios = (TEMPLATES / "kodeks-commands.cfg").read_text()
-    outer = int(re.search(r"check_nrpe .* -t (\d+):UNKNOWN", nagios)[1])  # type: ignore[index]
+    nagios = "".join((TEMPLATES / f"kodeks-{part}.cfg").read_text() for part in ("commands", "templates"))
+    (outer,) = {int(limit) for limit in re.findall(r"check_nrpe .* -t (\d+):UNKNOWN", nagios)}
     for name, line in COMMANDS.items():
         assert not re.search(r" -v+\b| --verbose", line), name
         limits = [int(number) for number in re.findall(r" -t (\d+)", line)] or [10]

@@ -16,7 +16,7 @@ import pytest
 from lab.engine_process import SYSTEM_PATH
 from lab.incidents import AS_ENGINE, HANGS, HOSTS, INCIDENTS, SERVED, WORDY, Incident, Stage, Theatre
 from lab.kodeks_machine import HANGING, KodeksMachine, plugin_folder
-from lab.nagios_lab import TEMPLATES, NagiosCore, NagiosHost
+from lab.nagios_lab import BINARY, TEMPLATES, NagiosCore, NagiosHost
 from lab.notify_sink import NotificationSink
 from lab.nrpe_lab import NrpeAgent, shipped_commands
 from lab.run_check import run_process
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.xdist_group("nagios")
 
 UNIT = int(os.environ.get("KODEKS_LAB_UNIT", "2"))
 """Seconds that a minute of the templates lasts here."""
+NAGIOS = os.environ.get("KODEKS_NAGIOS", BINARY)
+"""The program; lab.nagios_lab.TESTING is Nagios 4.5."""
 
 LAYOUTS = {
     "forwarded": "kodeks-forwarded-key",
@@ -64,7 +66,7 @@ def site() -> Iterator[Site]:
         agents = {name: stack.enter_context(nrpe_agent(machine)) for name, machine in machines.items()}
         hosts = [nagios_host(machine, agents[name].port) for name, machine in machines.items()]
         server_plugins = stack.enter_context(plugin_folder())
-        nagios = stack.enter_context(NagiosCore(sink, hosts, server_plugins, UNIT))
+        nagios = stack.enter_context(NagiosCore(sink, hosts, server_plugins, UNIT, NAGIOS))
         nagios.wait_all_ok()
         theatre = Theatre({name: Stage(name, machine, nagios, sink, UNIT) for name, machine in machines.items()})
         stack.callback(theatre.close)
