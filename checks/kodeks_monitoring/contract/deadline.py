@@ -255,7 +255,10 @@ def take_over(service: str) -> None:
     sys.excepthook = _uncaught
     atexit.register(_fell_silent)
     _plugin.limit, _plugin.state_of_limit = limit_in(sys.argv[1:])
-    _thread.start_new_thread(_watch, ())
+    try:
+        _thread.start_new_thread(_watch, ())
+    except RuntimeError:
+        end(Verdict(UNKNOWN, "no thread can be started: raise the limits of processes and memory"))
     for name in ("SIGTERM", "SIGINT", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), _ended_by_signal)
