@@ -15,7 +15,7 @@ import re
 import statistics
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,9 +24,10 @@ from typing import Any
 
 import pytest
 from lab import reports
-from lab.faults import Certificate, Connection, Fault, Port, PortState
+from lab.faults import Certificate, Connection, Fault
 from lab.forwarder_tools import ForwarderTools, forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
+from lab.raw_server import Answer, page, server_that
 from lab.run_check import SERVICES, Outcome, command, run_process
 from lab.usb_bus import UsbBus
 
@@ -63,41 +64,17 @@ def limited(**limits: int) -> list[str]:
 # --- Servers ------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def server_that(answer: bytes | Callable[[Connection], None]) -> Iterator[int]:
-    """A port that reads a request and then answers in its own way."""
-
-    def serve(connection: Connection) -> None:
-        connection.socket.recv(65536)
-        if callable(answer):
-            answer(connection)
-        else:
-            connection.send(answer)
-
-    port = Port(serve)
-    port.become(PortState.OPEN)
-    try:
-        yield port.number
-    finally:
-        port.shut()
-
-
-def page(body: bytes, *headers: str) -> bytes:
-    """An answer with a page that ends with its connection."""
-    return "\r\n".join(["HTTP/1.1 200 OK", "Server: WWW-Kodeks/6.4", *headers, "", ""]).encode() + body
-
-
-def interim_without_end(connection: Connection) -> None:
+def interim_without_end(connection: Connection, request: bytes) -> None:
     while True:
         connection.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 500)
 
 
-def line_without_end(connection: Connection) -> None:
+def line_without_end(connection: Connection, request: bytes) -> None:
     while True:
         connection.send(b"x" * 65536)
 
 
-def trailers_without_end(connection: Connection) -> None:
+def trailers_without_end(connection: Connection, request: bytes) -> None:
     connection.send(page(b"%x\r\n" % len(GOOD) + GOOD + b"\r\n0\r\n", "Transfer-Encoding: chunked"))
     while True:
         connection.send(b"a: b\r\n" * 5000)
@@ -107,14 +84,14 @@ def chunks_of_one_byte(body: bytes) -> bytes:
     return b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
 
 
-def handshake_by_the_byte(connection: Connection) -> None:
+def handshake_by_the_byte(connection: Connection, request: bytes) -> None:
     connection.send(b"\x16\x03\x03\x10\x00\x02")
     while True:
         connection.send(b"\0")
         connection.pause(0.05)
 
 
-ANSWERS: list[tuple[str, bytes | Callable[[Connection], None], tuple[str, ...], float, int, str]] = [
+ANSWERS: list[tuple[str, Answer, tuple[str, ...], float, int, str]] = [
     # id, answer, arguments, limit, exit code, line
     ("interim answers without end", interim_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over; raise -t, or look what keeps the server busy"),
     ("chunks of one byte", page(chunks_of_one_byte(GOOD + b" " * 50_000), "Transfer-Encoding: chunked"), (), 10, 0, WORKS_ON_PAGE),
