@@ -45,8 +45,6 @@ class _Plugin:
         self.stdout_closed = False
         self.children: set[subprocess.Popen[bytes]] = set()
         self.speaking = _thread.allocate_lock()  # whoever writes the line keeps it: there is only one line
-        self.limit_changed = _thread.allocate_lock()
-        self.limit_changed.acquire()
 
     def seconds_left(self) -> float:
         return self.started + self.limit - time.monotonic()
@@ -93,8 +91,6 @@ def set_limit(limit: float, state: int | None) -> None:
     _plugin.limit, _plugin.state_of_limit = limit, state
     if _plugin.service:
         _set_alarm()
-        if _plugin.limit_changed.locked():
-            _plugin.limit_changed.release()
 
 
 # --- The limit in the arguments ---------------------------------------------------------------------
@@ -134,8 +130,8 @@ def limit_in(arguments: Sequence[str]) -> tuple[float, int | None]:
 
 
 def _watch() -> None:
-    while _plugin.seconds_left() > 0:
-        _plugin.limit_changed.acquire(True, min(_plugin.seconds_left(), _thread.TIMEOUT_MAX))
+    while (left := _plugin.seconds_left()) > 0:
+        time.sleep(min(left, 0.1))  # the options may shorten the limit
     _expire()
 
 
