@@ -7,7 +7,7 @@
 A thousand hosts with three Python plugins a minute and 60 ms each would need more than three cores. So each check was run
 once for each kind of machine and each scene, on the lab's own machine, with the options that the service definitions
 give it; from then on a shell script prints its output and ends with its exit code. Whatever is not a plugin stays real:
-who starts it, when, with which arguments (`negate` included), and what is made of it.
+who starts it, when, with which arguments and what is made of it.
 """
 
 from __future__ import annotations

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab.engine_process import hand_over, open_folder
+from lab.engine_process import SYSTEM_PATH, hand_over, open_folder
+from lab.incidents import AS_ENGINE
 from lab.nagios_lab import STOCK, TEMPLATES, Resolved, resolved, verified
 from lab.nrpe_lab import shipped_commands
-from lab.run_check import ROOT
+from lab.run_check import ROOT, run_process
 
 LAYOUTS = re.findall(r"hostgroup_name +(\S+)\n    alias", (TEMPLATES / "kodeks-services.cfg").read_text())
 COMMANDS = shipped_commands()
@@ -75,6 +77,37 @@ def test_a_stock_debian_takes_all_that_the_example_shows_in_comments(site: Path,
     assert found.service("kodeks4", "KodeksXmlSensLockStatus")["check_period"] == "kodeks4-outside-restart"
     for later in ("KodeksUnreachable", "KodeksXmlSensLockStatus"):
         assert ("licman1", "SenseLockKeyStatus", "kodeks3", later) in found.dependencies
+
+
+def test_a_stock_debian_takes_the_example_of_the_forwarders_log(site: Path, objects: Path) -> None:
+    shown = re.search(r"(?m)^define service \{\n(?:.+\n)+\}\n", (TEMPLATES / "README.md").read_text())
+    assert shown is not None
+    objects.write_text((TEMPLATES / "host-example.cfg").read_text() + shown[0])
+    verified(site / "nagios.cfg")
+
+
+def test_the_example_of_the_forwarders_log_alarms_on_the_pattern() -> None:
+    """With the real check_logfiles: the first run notes where the log ends, the log is rotated before the third has read the
+    line, the last tells that the alarm stays for a while."""
+    shown = re.search(r"(?m)^command\[kodeks_forwarder_log\]=(.*)$", (TEMPLATES / "README.md").read_text())
+    assert shown is not None
+    folder = open_folder("log.")
+    log = folder / "forwarder.log"
+    log.write_text("your pattern, of long ago\n")
+    line = shown[1].replace("/var/log/forwarder.log", str(log))
+    codes = []
+    for news in ("", "all is well\n", "this has your pattern in it\n", ""):
+        time.sleep(1.1)  # it knows a log's news by whole seconds
+        with log.open("a") as stream:
+            stream.write(news)
+        if "pattern" in news:
+            log.rename(f"{log}.1")
+            log.write_text("the next day\n")
+        codes.append(run_process([*AS_ENGINE, "sh", "-c", line], env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}).code)
+    for memory in Path("/var/tmp/check_logfiles").glob(f"*{str(log).replace('/', '_')}*"):
+        memory.unlink()
+    shutil.rmtree(folder)
+    assert codes == [0, 0, 2, 2]
 
 
 @pytest.fixture(scope="module")
