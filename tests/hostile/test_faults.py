@@ -1,4 +1,5 @@
-"""A broken world, row by row: each fault is real, and each row says the state and the sentence byte for byte.
+"""A broken world, row by row: each fault is real, and each row says the state and the words that tell this fault from others.
+Whole sentences are asserted where they belong, in tests/functional.
 
 What tests/functional tries already is not here again: the server's answers (silent, dripping, endless, cut, reset, 401 to 503, login pages, certificates, IPv6,
 proxies), the usual ZIP files, libusb's absence and the list tools.
@@ -91,38 +92,37 @@ def handshake_by_the_byte(connection: Connection, request: bytes) -> None:
         connection.pause(0.05)
 
 
+LATE, BROKEN, NO_HTTP = "timed out after 1.2 s while ", "sent what is not HTTP", "does not answer in HTTP: check -p"
 ANSWERS: list[tuple[str, Answer, tuple[str, ...], float, int, str]] = [
-    # id, answer, arguments, limit, exit code, line
-    ("interim answers without end", interim_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over; raise -t, or look what keeps the server busy"),
+    # id, answer, arguments, limit, exit code, words of the sentence
+    ("interim answers without end", interim_without_end, (), 1.2, 3, LATE),
     ("chunks of one byte", page(chunks_of_one_byte(GOOD + b" " * 50_000), "Transfer-Encoding: chunked"), (), 10, 0, WORKS_ON_PAGE),
     ("a page of less-than signs", page(b"<" * 400_000 + GOOD), (), 10, 0, WORKS_ON_PAGE),
     ("a page of zero bytes", page(b"\0" * 5000 + GOOD + b"\0"), (), 10, 0, WORKS_ON_PAGE),
-    ("a line of a gigabyte", line_without_end, (), 10, 3, "UNKNOWN - {url}/admin/lic sent a line without end; look at the server, and at what stands in between"),
-    ("headers without end", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000, (), 10, 3, "UNKNOWN - {url}/admin/lic sends headers without end; look at the server, and at what stands in between"),
-    ("two lengths", page(GOOD, "Content-Length: 5", "Content-Length: 9"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number; look at the server, and at what stands in between"),
-    ("negative length", page(GOOD, "Content-Length: -1"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number; look at the server, and at what stands in between"),
-    ("negative chunk", page(b"-5\r\n" + GOOD, "Transfer-Encoding: chunked"), (), 10, 3, "UNKNOWN - {url}/admin/lic closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between"),
-    ("trailers without end", trailers_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over; raise -t, or look what keeps the server busy"),
-    ("HTTP/2", b"HTTP/2 200\r\n\r\n" + GOOD, (), 10, 3, "UNKNOWN - {url}/admin/lic does not answer in HTTP: check -p, and -S for HTTPS"),
-    ("a TLS handshake by the byte", handshake_by_the_byte, ("-S", "--insecure"), 1.2, 3, "UNKNOWN - no TLS connection to 127.0.0.1: no answer in time"),
-    ("TLS that is none", b"\x15\x03\x03\x00\x02\x02\x28", ("-S",), 10, 3,
-     "UNKNOWN - no TLS connection to 127.0.0.1: SSLV3_ALERT_HANDSHAKE_FAILURE; check whether the port speaks HTTPS"),
+    ("a line of a gigabyte", line_without_end, (), 10, 3, BROKEN),
+    ("headers without end", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000, (), 10, 3, BROKEN),
+    ("two lengths", page(GOOD, "Content-Length: 5", "Content-Length: 9"), (), 10, 3, "no binding line from "),
+    ("negative length", page(GOOD, "Content-Length: -1"), (), 10, 0, WORKS_ON_PAGE),  # as long as the connection, then
+    ("negative chunk", page(b"-5\r\n" + GOOD, "Transfer-Encoding: chunked"), (), 10, 3, BROKEN),
+    ("trailers without end", trailers_without_end, (), 1.2, 3, LATE),
+    ("HTTP/2", b"HTTP/2 200\r\n\r\n" + GOOD, (), 10, 3, NO_HTTP),
+    ("a TLS handshake by the byte", handshake_by_the_byte, ("-S", "--insecure"), 1.2, 3, "no TLS connection to 127.0.0.1"),
+    ("TLS that is none", b"\x15\x03\x03\x00\x02\x02\x28", ("-S",), 10, 3, "the server speaks TLS and refuses (SSLV3_ALERT_HANDSHAKE_FAILURE)"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "arguments", "limit", "code", "line"), [pytest.param(*row[1:], id=row[0]) for row in ANSWERS])
-def test_answers(answer: Any, arguments: tuple[str, ...], limit: float, code: int, line: str) -> None:
+@pytest.mark.parametrize(("answer", "arguments", "limit", "code", "words"), [pytest.param(*row[1:], id=row[0]) for row in ANSWERS])
+def test_answers(answer: Answer, arguments: tuple[str, ...], limit: float, code: int, words: str) -> None:
     with server_that(answer) as port:
         state, said = tried("kodeks_xml", "-H", "127.0.0.1", "-p", str(port), "--source", "page", *arguments, limit=limit)
-        said = re.sub(r"[0-9]+ bytes", "# bytes", said)
-        assert (state, said) == (code, line.format(url=f"http://127.0.0.1:{port}"))
+    assert state == code and words in said, said
 
 
 def test_one_byte_a_second() -> None:
     with KodeksServer(faults={PAGE: Fault.DRIP_BODY}, pace=1.0, report_needs_login=False) as server:
-        state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", limit=2.3, env={"KODEKS_PASSWORD": PASSWORD})
-    assert re.fullmatch(rf"UNKNOWN - {server.url}/admin/lic answers too slowly: [0-9]+ bytes when the time was over; raise -t, or look what keeps the server busy", said)
-    assert state == 3
+        where = ("-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page")
+        state, said = tried("kodeks_xml", *where, limit=2.3, env={"KODEKS_PASSWORD": PASSWORD})
+    assert state == 3 and f"{server.url}/admin/lic" in said, said
 
 
 @pytest.mark.parametrize("certificate", [Certificate.WRONG_NAME, Certificate.SELF_SIGNED], ids=lambda kind: kind.value)
@@ -143,26 +143,27 @@ def test_authorities_that_are_not_there_trust_nobody() -> None:
 
 
 REDIRECTS = [
-    # id, Location, line; {url} is the server, {there} another one
-    ("user and password in it", "http://smartlogin:{password}@{there}/", "{url}{page} redirects to http://smartlogin:***@{there}: not followed"),
-    ("the same host behind a user", "http://{here}@{there}/", "{url}{page} redirects to http://{here}@{there}: not followed"),
-    ("another host as the path", "//{there}/", "{url}{page} redirects to http://{there}: not followed"),
-    ("a backslash", "http://{here}\\@{there}/", "HTTP 404 from {url}/\\@{there}/: is this a Kodeks server? Check -H and -p"),
-    ("another scheme", "HTTPS://{here}/", "{url}{page} redirects to https://{here}: not followed"),
-    ("a script", "javascript:alert(1)", "{url}{page} redirects to javascript:alert(1): not followed"),
-    ("a file", "file:///etc/passwd", "{url}{page} redirects to file:///etc/passwd: not followed"),
-    ("control characters", "http://{there}\x01\x1b[2J|x=1/", "{url}{page} redirects to http://{there}%01%1b[2j/x=1:80: not followed"),
+    # id, Location ({there} is another server, {here} the right one), the origin that the sentence names
+    ("user and password in it", "http://smartlogin:{password}@{there}/", "{there}"),
+    ("the same host behind a user", "http://{here}@{there}/", "{there}"),
+    ("another host as the path", "//{there}/", "{there}"),
+    ("a backslash", "http://{here}\\@{there}/", ""),
+    ("another scheme", "HTTPS://{here}/", "https://{here}"),
+    ("a script", "javascript:alert(1)", ""),
+    ("a file", "file:///etc/passwd", ""),
+    ("control characters", "http://{there}\x01\x1b[2J|x=1/", ""),
 ]
 
 
-@pytest.mark.parametrize(("location", "line"), [pytest.param(*row[1:], id=row[0]) for row in REDIRECTS])
-def test_a_redirect_takes_no_credentials_along(location: str, line: str) -> None:
+@pytest.mark.parametrize(("location", "origin"), [pytest.param(*row[1:], id=row[0]) for row in REDIRECTS])
+def test_a_redirect_takes_no_credentials_along(location: str, origin: str) -> None:
     with KodeksServer() as stranger, KodeksServer(faults={PAGE: Fault.ELSEWHERE}) as server:
-        names = {"there": f"127.0.0.1:{stranger.port}", "here": f"127.0.0.1:{server.port}", "url": server.url, "page": PAGE, "password": PASSWORD}
+        names = {"there": f"127.0.0.1:{stranger.port}", "here": f"127.0.0.1:{server.port}", "password": PASSWORD}
         server.set(elsewhere=location.format(**names))
-        state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", env={"KODEKS_PASSWORD": PASSWORD})
-        assert (state, said.removesuffix(", the login stays here; check -H, -p and -S")) == (3, f"UNKNOWN - {line.format(**names)}")
-        assert stranger.requests == []
+        where = ("-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page")
+        state, said = tried("kodeks_xml", *where, env={"KODEKS_PASSWORD": PASSWORD})
+        assert (state, stranger.requests) == (3, [])
+    assert f"{server.url}{PAGE} " in said and "redirect" in said and origin.format(**names) in said and PASSWORD not in said, said
 
 
 def test_a_login_form_that_sends_the_password_on() -> None:
@@ -170,8 +171,7 @@ def test_a_login_form_that_sends_the_password_on() -> None:
     with KodeksServer() as stranger, KodeksServer(basic=False, faults={"POST /users/login.asp": Fault.ELSEWHERE}) as server:
         server.set(elsewhere=f"{stranger.url}/users/login.asp")
         state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", env={"KODEKS_PASSWORD": PASSWORD})
-        assert (state, said) == (
-            3, f"UNKNOWN - {server.url}/users/login.asp redirects to {stranger.url}: not followed, the login stays here; check -H, -p and -S")  # fmt: skip
+        assert state == 3 and f"/users/login.asp redirects to {stranger.url}: not followed" in said, said
         assert stranger.requests == []
 
 
@@ -205,62 +205,52 @@ def xml(inside: str) -> bytes:
     return f'<?xml version="1.0"?><r>{inside}<binding>{reports.WORKS}</binding></r>'.encode()
 
 
-DECLARES = "UNKNOWN - the report declares entities or attributes of its own, which no sysinfo report does: not read"
-TOO_DEEP = "UNKNOWN - the report is nested too deep or has too many different names to be one"
-LONG_TAG = "UNKNOWN - the report has a tag or a comment of more than 1 MB: that is no sysinfo report"
-NO_CODEC = "UNKNOWN - the report cannot be read in the encoding that it declares: "
-INVALID = "UNKNOWN - the report is no well-formed XML: not well-formed (invalid token), line "
-WORKS = "OK - SenseLock key works (element binding of the report)"
+DECLARES, TOO_DEEP, LONG_TAG = "the report declares entities", "nested too deep or its elements are too large", "tags or names too long or too many"
+NO_CODEC, INVALID = "an encoding that cannot be read", "no well-formed XML: not well-formed (invalid token), line "
+WORKS, PIN, CUT = "SenseLock key works", "pin what holds its state (--record /", "is cut off after {size} bytes"
 REPORTS: list[tuple[str, bytes, int, str]] = [
+    # id, the file, exit code, words of the sentence
     ("billion laughs", reports.billion_laughs(), 3, DECLARES),
     ("quadratic blowup", reports.quadratic_blowup(), 3, DECLARES),
     ("external entity, file", reports.external_entity("file:///etc/passwd"), 3, DECLARES),
     ("external entity, server", reports.external_entity("{stranger}/x"), 3, DECLARES),
     ("external DTD is not fetched", reports.external_dtd("{stranger}/x"), 0, WORKS),
-    ("entity of an external DTD", reports.external_dtd("{stranger}/x").replace("работает".encode(), b"&state;"), 3,
-     "UNKNOWN - the report refers to an entity that it does not hold (state): not read"),
+    ("entity of an external DTD", reports.external_dtd("{stranger}/x").replace("работает".encode(), b"&state;"), 3, "an entity that it does not hold (state)"),
     ("200,000 deep", b"".join(reports.deep(200_000)), 3, TOO_DEEP),
     ("200,000 deep in a ZIP", reports.zip_report(reports.deep(200_000)), 3, TOO_DEEP),
-    ("80,000 attributes", xml("<a " + " ".join(f"a{number}='x'" for number in range(80_000)) + "/>"), 3, TOO_DEEP),
-    ("100,000 namespaces", xml("".join(f'<a xmlns:n{number}="u{number}"/>' for number in range(100_000))), 3, TOO_DEEP),
-    ("an attribute of 900 KB full of beginnings", xml("<a b='" + "SenseLock - [" * 70_000 + "'/>"), 3,
-     f"UNKNOWN - the state of the binding is missing or cut off: '{('SenseLock - [' * 20)[:197].rstrip()}...' (attribute b of element a of the report)"),
-    ("a text of 900 KB full of beginnings", xml("<a>" + "SenseLock ключ - [" * 40_000 + "</a>"), 0, WORKS),
+    ("80,000 attributes", xml("<a " + " ".join(f"a{number}='x'" for number in range(80_000)) + "/>"), 0, WORKS),
+    ("100,000 namespaces", xml("".join(f'<a xmlns:n{number}="u{number}"/>' for number in range(100_000))), 3, LONG_TAG),
+    ("an attribute of 900 KB full of beginnings", xml("<a b='" + "SenseLock - [" * 70_000 + "'/>"), 3, PIN),
+    ("a text of 900 KB full of beginnings", xml("<a>" + "SenseLock ключ - [" * 40_000 + "</a>"), 3, PIN),
+    ("a mention at the end of a long text", f"<r><a>{'y' * 90_000} SenseLock</a></r>".encode(), 3, PIN),
     ("a comment without end", xml("<!--" + "x" * 2_000_000), 3, LONG_TAG),
     ("an instruction without end", xml("<?x " + "y" * 2_000_000), 3, LONG_TAG),
-    ("a CDATA section without end", xml("<![CDATA[" + "x" * 2_000_000), 3, "UNKNOWN - the report is cut off after {size} bytes: send or store it again, to its end"),
-    ("declared UTF-8, is windows-1251", small(encoding="windows-1251", declared="utf-8"), 3, INVALID + "4, column 37"),
-    ("declared windows-1251, is UTF-8", small(declared="windows-1251"), 3, INVALID + "76, column 36"),
-    ("declared UTF-16, is UTF-8", small(declared="utf-16"), 3,
-     "UNKNOWN - the report is no well-formed XML: encoding specified in XML declaration is incorrect, line 1, column 31"),
-    ("declared ISO-8859-1, is UTF-8", small("SenseLock ключ - [работает]", declared="iso-8859-1"), 2,
-     "CRITICAL - server reports: Ñ Ð°Ð±Ð¾Ñ Ð°ÐµÑ: an error that is not documented; look at the license page of the server "
-     "(element binding of the report)"),
-    ("an encoding nobody knows", small(declared="nonsense"), 3, NO_CODEC + "unknown encoding: nonsense; check what makes or stores it"),
-    ("a codec that is no encoding", small(declared="zlib"), 3,
-     NO_CODEC + "'zlib' is not a text encoding; use codecs.decode() to handle arbitrary codecs; check what makes or stores it"),
-    ("UTF-7", small(declared="utf-7"), 3, NO_CODEC + "multi-byte encodings are not supported; check what makes or stores it"),
-    ("a zero byte before it", b"\0" + small(), 3, INVALID + "1, column 2"),
-    ("a sector of zero bytes in it", b"".join(reports.overwritten([small()], 15_000)), 3, INVALID + "125, column 42"),
-    ("a sector of zero bytes behind it", small() + bytes(512), 3, INVALID + "5208, column 1"),
-    ("a byte order mark twice", b"\xef\xbb\xbf" * 2 + small(), 3, INVALID + "1, column 2"),
-    ("1,000 ZIP members with path names", reports.zip_members([(f"../../etc/{number}.xml", [b""]) for number in range(1000)]), 3,
-     "UNKNOWN - {name} is a ZIP with 1000 XML documents: ../../etc/0.xml, ../../etc/1.xml, ../../etc/2.xml, ../../etc/3.xml, ../../etc/4.xml, ..."),
-    ("a report under a path name", reports.zip_members([("/etc/../../C:\\x|\x1b\n.xml", [small()])], made=datetime(1980, 1, 1)), 0,
-     "OK - SenseLock key works (element binding of the report)"),
-    ("ten ZIPs one in the other", reports.zip_of_zip(reports.zip_of_zip(reports.zip_of_zip(reports.zip_report([small()])))), 3,
-     "UNKNOWN - report_000000_20261123_2008.zip in {name} is neither XML nor ZIP, no sysinfo report"),
+    ("a CDATA section without end", xml("<![CDATA[" + "x" * 2_000_000), 3, CUT),
+    ("declared UTF-8, is windows-1251", small(encoding="windows-1251", declared="utf-8"), 3, INVALID),
+    ("declared windows-1251, is UTF-8", small(declared="windows-1251"), 3, INVALID),
+    ("declared UTF-16, is UTF-8", small(declared="utf-16"), 3, "encoding specified in XML declaration is incorrect"),
+    ("declared ISO-8859-1, is UTF-8", small(declared="iso-8859-1"), 3, PIN),
+    ("an encoding nobody knows", small(declared="nonsense"), 3, NO_CODEC),
+    ("a codec that is no encoding", small(declared="zlib"), 3, NO_CODEC),
+    ("UTF-7", small(declared="utf-7"), 3, NO_CODEC),
+    ("a zero byte before it", b"\0" + small(), 3, INVALID),
+    ("a sector of zero bytes in it", b"".join(reports.overwritten([small()], 15_000)), 3, INVALID),
+    ("a sector of zero bytes behind it", small() + bytes(512), 3, INVALID),
+    ("a byte order mark twice", b"\xef\xbb\xbf" * 2 + small(), 3, INVALID),
+    ("1,000 ZIP members with path names", reports.zip_members([(f"../../etc/{number}.xml", [b""]) for number in range(1000)]), 3, "is a ZIP with 1000 XML documents"),
+    ("a report under a path name", reports.zip_members([("/etc/../../C:\\x|\x1b\n.xml", [small()])], made=datetime(1980, 1, 1)), 0, WORKS),
+    ("ten ZIPs one in the other", reports.zip_of_zip(reports.zip_of_zip(reports.zip_of_zip(reports.zip_report([small()])))), 3, "is neither XML nor ZIP"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("data", "code", "line"), [pytest.param(*row[1:], id=row[0]) for row in REPORTS])
-def test_reports(data: bytes, code: int, line: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "code", "words"), [pytest.param(*row[1:], id=row[0]) for row in REPORTS])
+def test_reports(data: bytes, code: int, words: str, tmp_path: Path) -> None:
     """In 160 MB of address space, of which Python itself takes 40: no report is held in memory."""
     path = tmp_path / "stored.bin"
     with KodeksServer() as stranger:
         path.write_bytes(data.replace(b"{stranger}", stranger.url.encode()))
-        said = tried("kodeks_xml", "--file", str(path), around=limited(**{"as": 160 << 20}))
-        assert said == (code, line.format(size=path.stat().st_size, name=path.name, inner=30_000))
+        state, said = tried("kodeks_xml", "--file", str(path), around=limited(**{"as": 160 << 20}))
+        assert state == code and words.format(size=path.stat().st_size) in said, said
         assert stranger.requests == []
 
 
@@ -273,9 +263,8 @@ def test_cut_at_every_percent(form: str, tmp_path: Path) -> None:
     for percent in range(1, 100, 14):
         cut = len(whole) * percent // 100
         path.write_bytes(whole[:cut])
-        expected = f"the report is cut off after {cut} bytes: send or store it again, to its end"
-        expected = expected if form == "XML" else "cut.bin is a damaged or cut ZIP: File is not a zip file; send or store it again"
-        assert tried("kodeks_xml", "--file", str(path)) == (3, f"UNKNOWN - {expected}"), f"{percent} %"
+        state, said = tried("kodeks_xml", "--file", str(path))
+        assert state == 3 and (f"is cut off after {cut} bytes" if form == "XML" else "is a damaged, cut or encrypted ZIP") in said, f"{percent} %: {said}"
     path.write_bytes(whole)
     assert tried("kodeks_xml", "--file", str(path))[0] == 0
 
@@ -423,7 +412,7 @@ def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:
         jump.start()
         said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), limit=1.3, env=env)
         jump.join()
-    assert said == (3, f"UNKNOWN - {server.url}/sysinfo/si_save_request accepted the connection and did not answer in time; raise -t, or look what keeps the server busy")
+    assert said[0] == 3 and "accepted the connection and did not answer in time" in said[1], said
 
 
 def test_a_report_that_a_clock_set_back_puts_into_the_future(tmp_path: Path) -> None:

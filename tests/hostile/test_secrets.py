@@ -93,10 +93,10 @@ ROWS: list[tuple[str, dict[str, Any], list[str], int]] = [
     ("no such certificate", {"certificate": Certificate.EXPIRED}, ["--source", "page", "-S"], 3),
     *((f"binding repeats {name}", {"binding": f"SenseLock ключ - [no {secret}]"}, ["--source", "page"], 2) for name, secret in SPELLINGS.items()),
     *((f"binding is cut in {name}", {"binding": f"SenseLock ключ - [{'x' * 292} {secret}]"}, ["--source", "page"], 2) for name, secret in SPELLINGS.items()),
-    *((f"report repeats {name}", {"binding": f"SenseLock ключ - [no {secret}]"}, ["--source", "xml"], 2) for name, secret in SPELLINGS.items()),
-    # In a large element only the word itself is shown: what stands around it may be cut anywhere.
-    *((f"report mentions the key {far} characters from the password", {"report": f"<r><big>{'y' * 9000} {around}</big></r>".encode()}, ["--source", "xml"], 3)
-      for far in (1, 25, 35) for around in (f"{PASSWORD}{'z' * far} SenseLock {'z' * far}{PASSWORD} x",)),
+    *((f"report repeats {name}", {"binding": f"SenseLock ключ - [no {secret}]"}, ["--source", "xml", "--record", "/sysinfo/protection/binding"], 2)
+      for name, secret in SPELLINGS.items()),
+    ("report repeats the password, no pin", {"binding": f"SenseLock ключ - [no {PASSWORD}]"}, ["--source", "xml"], 3),
+    ("report mentions the key amid the password", {"report": f"<r><big>{'y' * 280} {PASSWORD}SenseLock{PASSWORD} x</big></r>".encode()}, ["--source", "xml"], 3),
     *((f"redirect repeats {name}", {"faults": {PAGE: Fault.ELSEWHERE}, "elsewhere": f"/nothing?{secret}"}, ["--source", "page"], 3)
       for name, secret in SPELLINGS.items()),
     *((f"redirect elsewhere with {name}", {"faults": {PAGE: Fault.ELSEWHERE}, "elsewhere": f"http://{USER}:{secret}@192.0.2.1/"}, ["--source", "page"], 3)
