@@ -412,7 +412,7 @@ def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:
         jump.start()
         said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), limit=1.3, env=env)
         jump.join()
-    assert said[0] == 3 and "accepted the connection and did not answer in time" in said[1], said
+    assert said[0] == 3 and "did not answer in time" in said[1], said
 
 
 def test_a_report_that_a_clock_set_back_puts_into_the_future(tmp_path: Path) -> None:
