@@ -63,7 +63,7 @@ class Forwarder(nagiosplugin.Resource):
 
     def __init__(self, request: Request, values: argparse.Namespace) -> None:
         here = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-        self.request, self.values, self.facts = request, values, Facts(request)
+        self.request, self.values, self.facts = request, values, Facts()
         self.machines = Machines(values.client or "", here)
 
     def look(self) -> None:
@@ -147,20 +147,13 @@ def wanted_device(text: str) -> Wanted:
     """`VID:PID`, or a name or place as the forwarder's list has it; behind `name=` it may look like an id."""
     text = as_text(text)
     if text.startswith("name="):
-        return Wanted("", words(text[len("name=") :]))
+        return Wanted("", proper_text(text[len("name=") :]))
     if re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):
         return Wanted(text.lower(), "")
     if re.fullmatch(r"\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*:\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*|[0-9A-Fa-f]{4}", text):
         as_name = f"name={clean(text, 60)} if it is a name"
         raise bad_value(text, f"is no USB id; write VID:PID, for example 0471:485d, or {as_name}")
-    return Wanted("", words(text))
-
-
-def words(text: str) -> str:
-    """Text that says something."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty")
-    return text
+    return Wanted("", proper_text(text))
 
 
 def service_name(text: str) -> str:
@@ -231,7 +224,7 @@ def options() -> Options:
     add("--client", metavar="HOST", type=proper_text,
         help="the machine that must use the device, as the list names it")
     add("--list-command", metavar="CMD", help="ask this command (no shell)")
-    add("--list-output", metavar="FILE", type=words, help="read a captured list, - = standard input")
+    add("--list-output", metavar="FILE", type=proper_text, help="read a captured list, - = standard input")
     add("--list-max-age", metavar="MINUTES", type=minutes, help="a captured list must be younger (60)")
     add("--no-list", action="store_true", help="do not ask the product's list command")
     add("--utn-code", metavar="CODE=STATE", type=utn_code, action="append", default=[],

@@ -51,7 +51,7 @@ NOBODY = Machines("", "this-machine")
 def read(product: str, output: bytes | str) -> Listing | Finding | str:
     """A tool's output as the check reads it: a list, what the tool says instead, or why it is no list."""
     request = Request(load_product(product), (), "-", 60, False, "", "", 0, (), ())
-    facts = Facts(request)
+    facts = Facts()
     try:
         use_list(decode(output if isinstance(output, bytes) else output.encode()), "it", "", request, facts)
     except Problem as problem:
@@ -341,6 +341,7 @@ FORGED = "x\n    Vid: 0471   Pid: 485d   Port: 9-9\n    Status: plugged, shared"
         pytest.param("usb-redirector", REMOTE_LIST, "Status: not available", "Status: in use by another client", USED, id="used by another"),
         pytest.param("usb-redirector", REMOTE_LIST, "Port: 1-2", "Serial: ", UNAVAILABLE, id="an empty serial"),
         pytest.param("usb-redirector", REMOTE_LIST, "Status: not available", "Status: available for connection ", OFFERED, id="a blank behind the status"),
+        pytest.param("usb-redirector", REMOTE_LIST.replace("not available", "connected"), "Status: connected\n  ", "State: connected\n  ", unknown_state("that of its server is not understood"), id="a server in a strange line"),
         # virtualhere
         pytest.param("virtualhere", VIRTUALHERE, SENSE_NAME, "X (LICENSEHUB.9) (In-use by you)", TWO_WAYS, id="a name with a user"),
         pytest.param("virtualhere", VIRTUALHERE, "(operator)", "(x) at 1.1.1.1) (HUB.9) (In-use by: (y)", TWO_WAYS, id="a user with a user"),
@@ -912,7 +913,7 @@ def test_a_value_and_what_is_wrong_with_it(parse: Any, text: str, problem: str) 
     assert str(caught.value) == f"'{text.strip()}' {problem.format(text)}"
 
 
-@pytest.mark.parametrize(("parse", "text"), [(check.wanted_device, "name="), (check.words, " "), (check.process_name, ""), (check.service_name, "")])
+@pytest.mark.parametrize(("parse", "text"), [(check.wanted_device, "name="), (check.process_name, ""), (check.service_name, "")])
 def test_an_empty_value(parse: Any, text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         parse(text)

@@ -15,9 +15,16 @@ from ..contract import deadline
 from ..contract.verdict import CRITICAL, UNKNOWN, Problem
 from ..machine import usb
 from ..machine.tcp import is_late, why_of
-from .ask import Facts, Request, at, open_connection
+from .ask import Facts, Request, at, open_connection, patience
 from .listing import ATTACHED, GHOST, OFFERED, Device, Finding, Listing, odd_device
-from .products.usbip import DEVLIST_REQUEST, NOT_ATTACHED, NOT_OFFERED, OFFERED_OR_USED, read_devlist
+from .products.usbip import (
+    DEVLIST_REQUEST,
+    HEADER_SIZE,
+    NOT_ATTACHED,
+    NOT_OFFERED,
+    OFFERED_OR_USED,
+    read_devlist,
+)  # fmt: skip
 
 FROZEN = "it takes the connection and says nothing: frozen?"
 NEITHER = Listing(
@@ -34,7 +41,6 @@ def look_at_usbip(request: Request, facts: Facts) -> None:
         raise no_client()
     held = attached_devices(ports or ())
     servers = servers_of(held, request, facts)
-    facts.waits += len(servers) - bool(request.host)
     offered: list[Device] = []
     silent = False
     for host, number in servers:
@@ -72,11 +78,10 @@ def attached_devices(ports: Sequence[usb.VhciPort]) -> dict[usb.VhciPort, Device
 
 
 def is_it(listed: Device, server: str, port: usb.VhciPort, device: Device) -> bool:
-    """Whether what a server lists is the device on this port. Where nothing is noted, a device in a list of
-    usbipd-win may well be: it shows what is in use, too."""
-    if port.remote:
-        return (server, listed.place) == (port.server, port.remote)
-    return (listed.state, listed.usb_id) == (OFFERED_OR_USED, device.usb_id)
+    """Whether what a server lists is the device on this port. usbipd-win shows what is in use, too."""
+    if listed.state == OFFERED_OR_USED:
+        return listed.usb_id == device.usb_id and port.remote in ("", listed.place)
+    return (server, listed.place) == (port.server, port.remote)
 
 
 def offered_again(port: usb.VhciPort) -> Finding:
@@ -112,26 +117,24 @@ def servers_of(ports: Iterable[usb.VhciPort], request: Request, facts: Facts) ->
 
 def no_client() -> Problem:
     """Why there is no vhci status here."""
-    if not sys.platform.startswith("linux"):
-        return Problem("what USB/IP has attached can only be read on Linux: give the server with -H")
-    if os.path.exists(usb.VHCI):
-        return Problem(f"the status of {usb.VHCI} cannot be read, or its form is not known")
+    if not sys.platform.startswith("linux") or os.path.exists(usb.VHCI):
+        return Problem("what USB/IP has attached cannot be read here: give the server with -H")
     what = "nothing is attached here: vhci_hcd is not loaded, run modprobe vhci_hcd and usbip attach"
     return Problem(f"{what} (a server is asked with -H)", CRITICAL)
 
 
 def ask_devlist(host: str, port: int, facts: Facts) -> list[Device]:
     """The devices that a USB/IP server lists."""
-    place = at(host, port)
-    deadline.doing(f"asking {place} for its USB/IP devices")
     started = time.monotonic()
-    until = started + facts.share()
+    until = started + patience()
     with open_connection(host, port, until) as connection:
+        deadline.doing(f"asking {at(host, port)} for its USB/IP devices")
         try:
             connection.sendall(DEVLIST_REQUEST)
-            devices = read_devlist(lambda size: take(connection, size, until), place)
+            devices = read_devlist(lambda size: take(connection, size, until), at(host, port))
         except OSError as error:
-            raise Problem(f"forwarder does not answer at {place} ({why_of(error)})", CRITICAL) from None
+            what = f"forwarder does not answer at {at(host, port)} ({why_of(error)})"
+            raise Problem(what, CRITICAL) from None
     facts.answered(started)
     return devices
 
@@ -142,13 +145,13 @@ def take(connection: socket.socket, size: int, until: float) -> bytes:
     while len(data) < size:
         connection.settimeout(max(0.01, until - time.monotonic()))
         try:
-            piece: bytes | None = connection.recv(size - len(data))
+            piece = connection.recv(size - len(data)) if time.monotonic() < until else None
         except OSError as error:
             if not is_late(error):
                 raise
             piece = None
-        if piece is None or (piece and time.monotonic() > until):
-            raise OSError(0, "its answer does not end in time" if data or piece else FROZEN)
+        if piece is None:
+            raise OSError(0, "its answer does not end in time" if data or size != HEADER_SIZE else FROZEN)
         if not piece:
             raise OSError(0, "it closes the connection without a whole answer")
         data += piece

@@ -198,17 +198,15 @@ def judge_systemd(name: str, text: str) -> Finding:
     values = dict(line.split("=", 1) for line in text.split("\n") if "=" in line)
     load, active, sub = (clean(values.get(key, ""), 40) for key in ("LoadState", "ActiveState", "SubState"))
     shown = ", ".join(filter(None, (active, sub, clean(values.get("Result", "").replace("success", ""), 40))))
-    running = (active, sub) == ("active", "running") or (active == "reloading" and sub.startswith("reload"))
     if not (load and active and sub):
         says = clean(first_line(text.split("\n")), 120)
         return Finding(UNKNOWN, f"systemd does not tell the state of service {name}: {says}")
     if values.get("FreezerState", "running") != "running":
         return Finding(CRITICAL, f"service {name} is frozen: run systemctl thaw {name}")
-    if running and load != "loaded":  # its file may be edited, masked or removed while its process runs on
-        what = f"service {name} is running, but its LoadState is {load} and it will not start again"
-        return Finding(WARNING, f"{what}: run systemctl status {name}")
-    if running:
-        return Finding(OK, f"service {name} is running")
+    if (active, sub) == ("active", "running") or (active == "reloading" and sub.startswith("reload")):
+        why = f"its LoadState is {load} and it will not start again: run systemctl status {name}"
+        running = f"service {name} is running"
+        return Finding(OK, running) if load == "loaded" else Finding(WARNING, f"{running}, but {why}")
     if load == "not-found":
         return Finding(UNKNOWN, f"there is no service {name} on this machine: check --service")
     if active in ("active", "reloading"):  # a one-shot service that has done its work, a socket, a timer

@@ -12,9 +12,9 @@ from ..contract.run import Finding, import_library
 from ..contract.verdict import CRITICAL, OK, WARNING, Problem, clean
 from ..machine.command import run_command
 from ..machine.usb import read_attribute
-from .ask import Facts, Request
+from .ask import Facts, Request, patience
 from .judge import DEAD, Process, judge_process, judge_systemd
-from .listing import decode, first_line, plain
+from .listing import decode, first_line
 
 FIRST_PID_NAMESPACE = "pid:[4026531836]"  # kernel: include/linux/proc_ns.h; a container has another one
 
@@ -31,11 +31,10 @@ def look_for_processes(request: Request, facts: Facts) -> None:
     found: dict[str, list[Process]] = {name: [] for name in request.processes}
     hidden = linux and not os.path.exists("/proc/1")  # mounted with hidepid=2
     pids = psutil.pids()
-    own = own_pids(psutil)
-    for pid in pids:
+    for pid in set(pids) - {os.getpid(), os.getppid()}:
         # The kernel's word first, cut after 15 bytes: to ask psutil for every process costs ten times more.
         start = (read_attribute(f"/proc/{pid}/comm") or "").rstrip("\ufffd")
-        if pid in own or (start and not any(name.startswith(start) for name in found)):
+        if start and not any(name.startswith(start) for name in found):
             continue
         try:
             process = psutil.Process(pid)
@@ -54,14 +53,6 @@ def look_for_processes(request: Request, facts: Facts) -> None:
         finding = judge_process(clean(name, 80), processes, len(pids) if container else 0)
         facts.findings.append(("process", finding))
     facts.running = sum(process.status not in DEAD for processes in found.values() for process in processes)
-
-
-def own_pids(psutil: Any) -> set[int]:
-    """This process and what has started it, which proves nothing: a shell, an engine."""
-    try:
-        return {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    except psutil.Error:  # hidden
-        return {os.getpid(), os.getppid()}
 
 
 def names_of(process: Any) -> list[str]:
@@ -83,23 +74,24 @@ def ask_services(request: Request, facts: Facts) -> None:
     for name in request.services:
         deadline.doing(f"asking for the service {name}")
         try:
-            finding = ask_windows(name) if os.name == "nt" else ask_systemd(name, facts.share())
+            finding = ask_windows(name) if os.name == "nt" else ask_systemd(name)
         except Problem as problem:  # the others are asked all the same
             finding = Finding(problem.state, str(problem))
-        if finding.state == OK and plain(name) == "ftnlsv3":
+        if finding.state == OK and name.lower() == "ftnlsv3":
             what = "it only supervises: that alone does not prove that the forwarder works"
             finding = Finding(OK, f"{finding.sentence} ({what})")
         facts.findings.append(("process", finding))
 
 
-def ask_systemd(name: str, limit: float) -> Finding:
+def ask_systemd(name: str) -> Finding:
     """systemd's word on a unit."""
     command = ["systemctl", "show", "-p", "LoadState,ActiveState,SubState,Result,FreezerState", "--", name]
-    output = run_command(command, limit, 1 << 16)
+    output = run_command(command, patience(), 1 << 16)
+    text = decode(output.stdout)
     if output.failure or output.code:
-        reason = output.failure or f"says: {clean(first_line(decode(output.stdout).split(chr(10))), 100)}"
+        reason = output.failure or f"says: {clean(first_line(text.split(chr(10))), 100)}"
         raise Problem(f"service {name}: systemctl {reason}; without systemd name its --process")
-    return judge_systemd(name, decode(output.stdout))
+    return judge_systemd(name, text)
 
 
 def ask_windows(name: str) -> Finding:

@@ -62,8 +62,12 @@ def _read_section(body: Sequence[str], remote: bool, devices: list[Device], lost
             lost += [server[0][1]] if connection != "connected" else []
             continue
         device = _read_device(block, remote)
-        away = remote and connection != "connected" and device.state != states.NOT_UNDERSTOOD
-        devices.append(device._replace(state=states.DISCONNECTED) if away else device)
+        if not re.match(r" +[|`]-", block[0]):
+            connection = ""  # a server's, which is not understood
+        elif connection != "connected" and device.state != states.NOT_UNDERSTOOD:
+            unknown = states.unknown_state("that of its server is not understood")
+            device = device._replace(state=states.DISCONNECTED if connection else unknown)
+        devices.append(device)
 
 
 def _read_device(block: Sequence[str], remote: bool) -> Device:

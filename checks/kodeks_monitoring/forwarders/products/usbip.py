@@ -75,6 +75,7 @@ def state_of(path: str) -> Finding:
 
 
 DEVLIST_REQUEST = bytes.fromhex("0111800500000000")
+HEADER_SIZE = 8  # bytes of an answer, the first that are taken
 MAX_EXPORTED = 1024
 
 
@@ -85,7 +86,7 @@ def read_devlist(take: Callable[[int], bytes], server: str) -> list[Device]:
     bytes an interface. Any other answer is a Problem.
     """
     other = f"{server} is no USB/IP server of version 1.1.1, check -p: it"
-    header = take(8)
+    header = take(HEADER_SIZE)
     if header[:4] != b"\x01\x11\x00\x05":
         raise Problem(f"{other} begins with the bytes {header.hex()}")
     if any(header[4:]):
