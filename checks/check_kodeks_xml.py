@@ -3,11 +3,11 @@
 
 The last link of the chain that keeps a Kodeks/Techexpert server licensed. Facts and their sources:
 
-* the binding line of the license page /admin/lic ("Привязка: SenseLock ключ - [работает]") is proven by 12,000
-  field captures: kodeks/page.py reads it, kodeks/texts.py has its texts and what to do about each;
-* `POST /sysinfo/si_save_request` with type=zip or type=xml makes the sysinfo report (the SMART project's manual);
-  its schema is not public: kodeks/report.py reads it, kodeks/record.py judges the record that --record pins;
-* the first request without a cookie is answered by a 307 that sets cookies (field captures): kodeks/server.py.
+* the binding line of the license page /admin/lic ("Привязка: SenseLock ключ - [работает]") is proven by
+  12,000 field captures: kodeks/page.py reads it, kodeks/texts.py has its texts and what to do about each;
+* `POST /sysinfo/si_save_request` with type=zip or type=xml makes the sysinfo report (the SMART project's
+  manual). Its schema is not public: kodeks/report.py reads it, kodeks/record.py judges a pinned record;
+* the first request without a cookie is answered by a 307 that sets cookies (captures): kodeks/server.py.
 """
 
 import os
@@ -43,11 +43,9 @@ from kodeks_monitoring.contract.options import (
 )
 from kodeks_monitoring.contract.private_files import read_private
 from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, judge, perfdata, run
-from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, Verdict, clean
+from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
 from kodeks_monitoring.kodeks import record, report
 from kodeks_monitoring.kodeks.texts import WORKS, Reading, Statement, license_manager_in, worst_of
-
-# What is asked, and how old an answer may be.
 
 LICENSE_PAGE = "/admin/lic"
 REPORT_PAGE = "/sysinfo/si_save_request"
@@ -64,34 +62,35 @@ def read_page(server: Any) -> Reading:
     answer = server.page("GET", LICENSE_PAGE)
     statements = parse_license_page(answer.text())
     if not statements:
-        raise server.not_kodeks(answer, "no binding line")
+        raise answer.not_kodeks("no binding line")
     statement = worst_of(statements)
-    hint = {OK: f" (binding of {LICENSE_PAGE})", UNKNOWN: "; look at the page in a browser"}.get(statement.state, "")
+    hints = {OK: f" (binding of {LICENSE_PAGE})", UNKNOWN: "; look at the page in a browser"}
     notes = (f"source: {answer.url}", *(f"binding: {found.text}" for found in statements))
-    return Reading(statement._replace(sentence=statement.sentence + hint), notes=notes)
+    statement = statement._replace(sentence=statement.sentence + hints.get(statement.state, ""))
+    return Reading(statement, notes=notes)
 
 
 def read_live_report(server: Any, values: argparse.Namespace) -> Reading:
-    """A report that the server makes now. If its name does not tell its age, it is as old as the request."""
+    """A report that the server makes now. If its name does not tell the age, it is as old as the request."""
     server.fetch("GET", REPORT_PAGE, follow=())  # for the cookies: the first request is answered by a 307
     answer = server.page("POST", REPORT_PAGE, f"type={values.source}")
-    if answer.is_page():
-        raise server.not_kodeks(answer, "no report")
+    if answer.is_page:
+        raise answer.not_kodeks("no report")
     name = re.search('filename="?([^";]{1,300})', answer.header("content-disposition"))
     beginning, blocks = report.begun(answer.pieces())
     try:
         found, reading = read_report(values, blocks, name[1] if name else "")
-        if not reading.statement.text and found.size < report.LEAST:
+        if found.size < report.LEAST and reading.statement[::2] == (CRITICAL, ""):
             raise report.NoReport(f"{found.shown} is too small for a sysinfo report ({found.size} bytes)")
     except report.NoReport as problem:
         raise Problem(f"{problem}{report.first_words(beginning)}") from None
     notes = (f"source: {answer.url}", *reading.notes)
-    if not found.dated:
+    if not found.dated or found.age is None:
         return reading._replace(age=0.0, notes=(*notes[:2], "age: made for this request"))
     if reading.statement.state == OK and abs(found.age) > OLDEST_LIVE_REPORT:
-        sentence = f"the server sent a report of {found.age:.1f} hours ago instead of a new one"
-        sentence += ": check its clock, and what answers at -p"
-        reading = reading._replace(statement=Statement(UNKNOWN, sentence))
+        what = f"the server sent a report of {found.age:.1f} hours ago instead of a new one"
+        statement = Statement(UNKNOWN, f"{what}: check its clock, and what answers at -p")
+        reading = reading._replace(statement=statement)
     return reading._replace(notes=notes)
 
 
@@ -103,30 +102,17 @@ def read_stored_report(values: argparse.Namespace) -> Reading:
 
 def read_report(
     values: argparse.Namespace, blocks: Iterator[bytes], name: str, made: Optional[float] = None
-) -> tuple[Any, Reading]:
-    """What a report says of the key, or with --outline, which ends the run, how it is built."""
-    largest = values.max_size << 20
-    if values.outline:
-        outline = record.Outline()
-        found = report.read(blocks, name, outline, largest, made)
-        sentence = f"outline of {found.shown}: {len(outline.attributes)} kinds of elements, no values"
-        deadline.end(Verdict(UNKNOWN, sentence, details=outline.lines()))
+) -> tuple[report.Report, Reading]:
+    """What is known of a report, and what it says of the key."""
+    walk: record.Walk = record.Outline() if values.outline else record.Mentions()
     if values.record:
-        pinned = record.PinnedRecord(values.record)
-        found = report.read(blocks, name, pinned, largest, made)
-        statement, place, candidates = pinned.statement(values.working or ""), values.record.path, ()
-    else:
-        mentions = record.Mentions()
-        found = report.read(blocks, name, mentions, largest, made)
-        statement, place = mentions.statement(), mentions.place
-        candidates = tuple(mentions.options())
-    if statement.text:
-        statement = statement._replace(sentence=f"{statement.sentence} (record {clean(place, 200)})")
-    return found, Reading(statement, found.age, found.size, found.notes, candidates)
+        walk = record.PinnedRecord(values.record, values.working or WORKS)
+    found = report.read(blocks, name, walk, values.max_size << 20, made)
+    return found, Reading(walk.statement(), found.age, found.size, found.notes, tuple(walk.lines()))
 
 
 def license_manager_answer(text: str) -> str:
-    """Whether the port of the license manager that a text names opens. It tells nothing of the key behind it."""
+    """Whether the license manager's port that a text names opens. It tells nothing of the key behind it."""
     from kodeks_monitoring.kodeks.server import Unreachable, connected
 
     address = license_manager_in(text)
@@ -238,20 +224,23 @@ def options() -> Options:
            help="page: read the binding line of /admin/lic, which is quick and the best known; "
                 "zip, xml: have the server make its sysinfo report (page)")
     server("--unreachable", metavar="STATE", type=alarm_state, default="unknown",
-           help="state if the server cannot be reached: refused, timeout, DNS, reset, TLS, HTTP 5xx but not 503, "
-                "something else in its place (unknown)")
+           help="state if the server cannot be reached: refused, timeout, DNS, reset, TLS, HTTP 5xx but not "
+                "503, something else in its place (unknown)")
     server("--probe-license-manager", action="store_true",
            help="when the server blames a license manager: say whether the port that it names opens")
     stored = parser.add_argument_group("the report").add_argument
     stored("--file", metavar="PATH", help="read a stored report, ZIP or XML; - is standard input")
-    stored("-w", "--warning", metavar="RANGE", type=threshold, help="warn if its age in hours is outside RANGE")
-    stored("-c", "--critical", metavar="RANGE", type=threshold, help="alarm if its age in hours is outside RANGE")
+    stored("-w", "--warning", metavar="RANGE", type=threshold,
+           help="warn if its age in hours is outside RANGE")
+    stored("-c", "--critical", metavar="RANGE", type=threshold,
+           help="alarm if its age in hours is outside RANGE")
     stored("--record", metavar="PATH", type=record_path,
            help="judge only this value: /a/b[2]/@state, /a/p[@name='SenseLock']/@value, as -vv prints it")
     stored("--working", metavar="TEXT", type=proper_text,
            help=f"the value of --record that means the key works, besides '{WORKS}'")
-    stored("--outline", action="store_true", help="print the report's elements and attribute names, no values")
-    stored("--max-size", metavar="MB", type=megabytes, default="512", help="refuse a larger report, unpacked (512)")
+    stored("--outline", action="store_true", help="list the report's elements and attributes without values")
+    stored("--max-size", metavar="MB", type=megabytes, default="512",
+           help="refuse a larger report, unpacked (512)")
     return parser
 
 
@@ -259,7 +248,7 @@ def record_path(text: str) -> record.Pin:
     """The path of a record for --record."""
     pin = record.parse_pin(as_text(text))
     if pin is None:
-        raise bad_value(text, "is no path; write it as -vv prints it, /a/b[2]/@state or /a/b[@name='x']/@state")
+        raise bad_value(text, "is no path; write it as -vv prints it, /a/b[2]/@x or /a/b[@name='x']/@x")
     return pin
 
 
@@ -284,14 +273,16 @@ def password_of(values: argparse.Namespace) -> str:
     if not values.password_file:
         password = values.secrets.get("password") or os.environ.get("KODEKS_PASSWORD", "")
         if not password:
-            raise Problem("-l without a password: use --password-file, a key password in the ini section, or KODEKS_PASSWORD")
+            where = "--password-file, a key password in the ini section, or KODEKS_PASSWORD"
+            raise Problem(f"-l without a password: use {where}")
         return str(password)
     text = read_private(values.password_file, "--password-file")
+    shown = f"--password-file: {clean(values.password_file, 120)}"
     if "\0" in text or text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
-        raise Problem(f"--password-file: {clean(values.password_file, 120)} is UTF-16: save it as UTF-8")
+        raise Problem(f"{shown} is not UTF-8 but UTF-16: save it as UTF-8")
     password = text.lstrip("\ufeff").partition("\n")[0].rstrip("\r")
     if not password:
-        raise Problem(f"--password-file: {clean(values.password_file, 120)} has no password in its first line")
+        raise Problem(f"{shown} has no password in its first line: write it there")
     return password
 
 
@@ -303,10 +294,11 @@ def contradiction_in(values: argparse.Namespace) -> str:
         "give either -H HOST or --file PATH": (values.hostname is None) == (values.file is None),
         "--file is empty": values.file == "",
         "--password-file is empty": values.password_file == "",
-        "-p, -S, -l, --password-file and --source are for a server, not for --file": values.file and about_server,
+        "-p, -S, -l, --password-file and --source are for a server, not for --file":
+            values.file and about_server,
         "--insecure without -S": values.insecure and not values.ssl,
         "a password without -l USER": (values.password_file or values.secrets) and not values.logname,
-        "-w, -c, --record and --outline are for a report: add --source zip, or read one with --file":
+        "-w, -c, --record and --outline are for a report: add --source zip, or give --file":
             about_report and not values.file and values.source in (None, "page"),
         "--working is for --record": values.working is not None and values.record is None,
     }  # fmt: skip
@@ -317,12 +309,12 @@ def source_of(values: argparse.Namespace) -> Callable[[], Reading]:
     """What reads the state of the key, as the options want it."""
     if values.file is not None:
         return lambda: read_stored_report(values)
-    from kodeks_monitoring.kodeks.server import Login, Server, Unreachable
+    from kodeks_monitoring.kodeks.server import Server, Unreachable
 
     host = f"[{values.hostname}]" if ":" in values.hostname else values.hostname
     scheme, usual = ("https", 443) if values.ssl else ("http", 80)
     port = "" if values.port in (None, usual) else f":{values.port}"
-    login = Login(values.logname, password_of(values)) if values.logname else None
+    login = (values.logname, password_of(values)) if values.logname else None
     server = Server(f"{scheme}://{host}{port}", values.insecure, login)
 
     def read() -> Reading:
@@ -343,6 +335,8 @@ def build(values: argparse.Namespace) -> nagiosplugin.Check:
     deadline.set_late_state(values.unreachable)
     key = KodeksKey(source_of(values), values)
     ranges = values.warning, values.critical
+    if values.outline:
+        values.verbose = 2
     age = Number("age") if ranges == (None, None) else ReportAge(*ranges)
     numbers = Number("time", "s"), Number("size", "B"), Number("working")
     return nagiosplugin.Check(key, Part("key"), age, *numbers, WhatTheServerSays(key, values.verbose))

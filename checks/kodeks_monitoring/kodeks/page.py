@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 
     from .texts import Statement
 
-CHARSETS = ("utf-8", "windows-1251", "cp1251", "koi8-r", "utf-16")  # a server may not choose among all of Python's
+CHARSETS = ("utf-8", "windows-1251", "cp1251", "koi8-r", "utf-16")  # not all that Python knows
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of words, written as a text."""
+    return frozenset(text.split())
+
+
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_-]{1,40})""", re.IGNORECASE)
 
-_NOT_SHOWN = frozenset("script style title template noscript textarea iframe option select del s strike".split())
-_BLOCKS = frozenset(  # their tags end a line; what is not named here stands within one
-    "address blockquote body br caption center dd div dl dt fieldset form h1 h2 h3 h4 h5 h6 head hr html li ol p pre "
-    "section table tbody td tfoot th thead tr ul".split()
+_NOT_SHOWN = words("script style title template noscript textarea iframe option select del s strike")
+_BLOCKS = words(  # their tags end a line; what is not named here stands within one
+    "address blockquote body br caption center dd div dl dt fieldset form h1 h2 h3 h4 h5 h6 head hr html li "
+    "ol p pre section table tbody td tfoot th thead tr ul"
 )
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_VOID = words("area base br col embed hr img input link meta param source track wbr")
 _HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|line-through")
-_HUGE_REFERENCE = re.compile("&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{9,});?")  # html.unescape makes a number of all digits
+_HUGE_REFERENCE = re.compile("&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{9,});?")  # html.unescape makes numbers of them
 MAX_OPEN = 1000  # elements
 
 
@@ -72,7 +79,7 @@ class PageText(HTMLParser):
         try:
             self.feed(_HUGE_REFERENCE.sub("\ufffd", shown))
             self.close()
-        except (AssertionError, NotImplementedError):  # a section `<![X[` that is not known, before Python 3.13
+        except (AssertionError, NotImplementedError):  # an unknown section `<![X[`, before Python 3.13
             raise Problem("the license page is no HTML that can be read; look at it in a browser") from None
         self._end_line(False)
         self.handle_comment(rest)
@@ -110,7 +117,11 @@ class PageText(HTMLParser):
         if data.strip():
             self.lines.append(Line(one_line(data), False, True))
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    def handle_decl(self, decl: str) -> None:
+        self.handle_comment(decl)
+
+    def unknown_decl(self, data: str) -> None:
+        self.handle_comment(data)
 
     def _end_line(self, ended: bool) -> None:
         text = one_line("".join(self._pieces))
@@ -122,11 +133,11 @@ class PageText(HTMLParser):
 def parse_license_page(html: str) -> list[Statement]:
     """What every binding on the license page says; an empty list for a page without one."""
     lines = PageText(html).lines
-    return [statement for index in range(len(lines)) for statement in _statements_at(lines[index : index + 2])]
+    return [found for index in range(len(lines)) for found in _statements_at(lines[index : index + 2])]
 
 
 def _statements_at(lines: Sequence[Line]) -> list[Statement]:
-    """The statement of the first line, or none. The text of a heading without one follows in the next cell."""
+    """The statement of the first line, or none. The text of a bare heading follows in the next cell."""
     line = lines[0]
     if line.text in ("Привязка:", "Привязка") and len(lines) > 1 and BINDING.fullmatch(lines[1].text):
         line = Line(f"Привязка: {lines[1].text}", line.shown and lines[1].shown, lines[1].ended)

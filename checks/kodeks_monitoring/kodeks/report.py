@@ -1,7 +1,7 @@
 """The sysinfo report of a Kodeks server, XML or ZIP: read as a stream, in the same memory whatever its size.
 
-The whole report is read: one that is cut off proves nothing. A real one has 20 MB, its ZIP 256 to 282 KB; its
-name `report_<reg>_YYYYMMDD_HHMM` and that it may be SQLite since 2023 are documented by the SMART project.
+The whole report is read: one that is cut off proves nothing. A real one has 20 MB, its ZIP 256 to 282 KB.
+Its name `report_<reg>_YYYYMMDD_HHMM` and that it may be SQLite since 2023 are the SMART project's words.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..contract.verdict import Problem, clean
 if TYPE_CHECKING:
     from typing import Iterator
 
-    from .record import Listener
+    from .record import Walk
 
 BLOCK = 1 << 16
 LEAST = 1000  # bytes of a report that a server sends; a real one has thousands of times as many
@@ -50,9 +50,9 @@ class Report(NamedTuple):
 
 
 def read(
-    blocks: Iterator[bytes], name: str, listener: Listener, max_size: int, made: float | None = None
+    blocks: Iterator[bytes], name: str, walk: Walk, max_size: int, made: float | None = None
 ) -> Report:
-    """Tell a listener everything in a report, ZIP or XML by its first bytes; `made` is the time of its file."""
+    """Lead a walk through a report, ZIP or XML by its first bytes; `made` is the time of its file."""
     shown, names = clean(base_name(name), 100) or "the answer", [name]
     beginning, blocks = begun(blocks)
     if beginning.startswith(b"PK"):
@@ -62,7 +62,7 @@ def read(
         shown = f"{clean(base_name(member), 60)} in {shown}"
     refuse_other_forms(beginning, shown)
     deadline.doing(f"reading {shown}")
-    size = parse(blocks, listener, max_size)
+    size = parse(blocks, walk, max_size)
     age, dated, note = age_of(names, made)
     return Report(shown, size, age, dated, (f"report: {shown}, {size} bytes", note))
 
@@ -103,7 +103,8 @@ def open_zip(blocks: Iterator[bytes], shown: str) -> tuple[str, Iterator[bytes]]
     import zipfile
     import zlib
 
-    broken = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OSError, RuntimeError, LookupError)
+    broken = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OSError, RuntimeError,
+              LookupError)  # fmt: skip
     packed = io.BytesIO()
     for block in blocks:
         packed.write(block)
@@ -130,8 +131,8 @@ def open_zip(blocks: Iterator[bytes], shown: str) -> tuple[str, Iterator[bytes]]
     members.sort(key=lambda item: (not item.filename.lower().endswith(".xml"), -item.file_size))
     documents = [clean(item.filename, 60) for item in members if item.filename.lower().endswith(".xml")]
     if len(documents) > 1 or not members:
-        what = f"{len(documents)} XML documents: {', '.join(documents[:5])}" if documents else "no XML document"
-        raise NoReport(f"{shown} is a ZIP with {what}")
+        listed = f": {', '.join(documents[:5])}" if documents else ""
+        raise NoReport(f"{shown} is a ZIP with {len(documents)} XML documents{listed}")
     return members[0].filename, unpacked()
 
 
@@ -160,26 +161,26 @@ def first_words(beginning: bytes) -> str:
 # --- XML --------------------------------------------------------------------------------------------
 
 
-def parse(blocks: Iterator[bytes], listener: Listener, max_size: int) -> int:
-    """Tell a listener everything in an XML document; its size. A broken or hostile document is a Problem."""
+def parse(blocks: Iterator[bytes], walk: Walk, max_size: int) -> int:
+    """Lead a walk through an XML document; its size. A broken or hostile document is a Problem."""
     import pyexpat
 
     names: dict[str, str] = {}
     parser = pyexpat.ParserCreate(None, None, names)
     parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = listener.start, listener.end
-    parser.CharacterDataHandler = listener.texts.append
+    walk.attach(parser)
     parser.StartDoctypeDeclHandler, parser.SkippedEntityHandler = _declared, _skipped
     size = seen = 0
     try:
         for block in blocks:
             size += len(block)
             parser.Parse(block, False)
-            listener.after_block()
+            walk.after_block()
             if size > max_size:
                 raise Problem(f"the report is larger than {max_size >> 20} MB: --max-size allows more")
-            if size - parser.CurrentByteIndex > MAX_TAG or len(names) > seen and sum(map(len, names)) > MAX_NAMES:
-                raise Problem("the report has tags or names too long or too many to be one: check what makes it")
+            too_many = len(names) > seen and sum(map(len, names)) > MAX_NAMES
+            if too_many or size - parser.CurrentByteIndex > MAX_TAG:
+                raise Problem("the report has tags too long or names too many to be one: check what makes it")
             seen = len(names)
         parser.Parse(b"", True)
     except pyexpat.ExpatError as error:
@@ -213,8 +214,8 @@ def base_name(path: str) -> str:
 def age_of(names: list[str], made: float | None) -> tuple[float | None, bool, str]:
     """Hours since a report was made, whether a name tells it, and the note for -v.
 
-    The documented name counts, in the server's local time; of two names the older one. A date that no calendar
-    has makes the age unknown: the name is not what it seems. Without such a name the file's time counts.
+    The documented name counts, in the server's local time; of two names the older one. A date that no
+    calendar has makes the age unknown. Without such a name the file's time counts.
     """
     form = r"report_.*?([0-9]{8}_[0-9]{4})(?:[0-9]{2})?(?:\.\w+)?"
     found = [match[1] for name in names if (match := re.fullmatch(form, base_name(name), re.IGNORECASE))]

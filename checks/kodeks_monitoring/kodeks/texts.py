@@ -29,8 +29,8 @@ class Statement(NamedTuple):
 class Reading(NamedTuple):
     """What a source gave: the statement that decides, and what is known about the source.
 
-    `age` is hours since the report was made, None if nothing tells it; `size` is bytes of XML, None for a page;
-    `notes` are lines for -v, `candidates` those for -vv.
+    `age` is hours since the report was made, None if nothing tells it; `size` is bytes of XML, None for a
+    page; `notes` are lines for -v, `candidates` those for -vv.
     """
 
     statement: Statement
@@ -73,7 +73,8 @@ MESSAGES: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((665,), "нет доступа к драйверу",
      "no access to the protection driver; check that the SenseLock driver is installed and running"),
     ((4111,), "not connected",
-     f"no key for this registration file (not plugged in, a wrong key, or no license manager found); {CHECK_KEY}"),
+     "no key for this registration file (not plugged in, a wrong key, or no license manager found); "
+     f"{CHECK_KEY}"),
     ((4112,), "response code not supported by lm",
      "an unknown service answers at the license manager's address; check host and port in linkml.ini"),
     ((4113,), "ключ не обнаружен",
@@ -88,7 +89,8 @@ MESSAGES: tuple[tuple[tuple[int, ...], str, str], ...] = (
      "user limit exceeded; check who is connected"),
     ((2010, 4100, 4109), "",
      "no license in the registration file; check that the current registration file is installed"),
-    ((2020, 4101), "", "other update number; check that the registration file belongs to the installed update"),
+    ((2020, 4101), "",
+     "other update number; check that the registration file belongs to the installed update"),
     ((2021, 4110), "истек срок действия",
      "the license term is over or has not begun; renew the registration file and check the clock"),
     ((), "не работает", f"the protection does not work; {CHECK_KEY}"),  # SMART's alert says it of the key
@@ -194,5 +196,6 @@ def worst_of(statements: Sequence[Statement]) -> Statement:
     state = worst(statement.state for statement in statements)
     decisive = next(statement for statement in statements if statement.state == state)
     if any(statement.state != state for statement in statements):
-        return decisive._replace(sentence=f"{decisive.sentence} (one of {len(statements)} bindings, which disagree)")
+        note = f"(one of {len(statements)} bindings, which disagree)"
+        return decisive._replace(sentence=f"{decisive.sentence} {note}")
     return decisive
