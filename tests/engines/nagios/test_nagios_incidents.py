@@ -130,6 +130,16 @@ def without_times(output: bytes) -> bytes:
     return re.sub(rb"\d+\.\d+", b"#", output)
 
 
+def test_the_readme_has_every_label_of_perfdata(site: Site) -> None:
+    """What Nagios has taken over from all hosts, each of which has another layout or is told about another fault."""
+    for incident in INCIDENTS:
+        site.theatre.judge(incident)
+    heard = " ".join(status.perfdata for host in HOSTS for status in site.nagios.services(host).values())
+    table = (TEMPLATES / "README.md").read_text().partition("\n## Perfdata\n")[2].partition("\n## ")[0]
+    described = set(re.findall(r"(?m)^\|[^|]*\| `(\w+)`", table))
+    assert described == set(re.findall(r"(?<!\S)'?(\w+)'?=[^\s=]", heard))
+
+
 def test_an_agent_that_hangs_is_unknown(site: Site) -> None:
     """The time limit of check_nrpe, as kodeks_nrpe has it but shorter: the agent's silence says nothing about the key."""
     agent = site.agents["deadline"]
