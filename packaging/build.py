@@ -7,15 +7,16 @@
 
 Which checks there are and which libraries each one needs is read from checks/: nothing here names a check.
 
-A one-file build is a zip application of the standard library's zipapp kind: the check, the package that the checks share
-and the pure Python libraries that the check imports, each with its license, in a file that python3 (3.9 or newer) runs as
-it is. It holds sources, not compiled code: that is bound to one minor version of Python, and a one-file build is bound to
-none.
+A one-file build is a zip application of the standard library's zipapp kind: the check, the package that the
+checks share and the pure Python libraries that the check imports, each with its license, in a file that
+python3 (3.9 or newer) runs as it is. It holds sources, not compiled code: that is bound to one minor
+version of Python, and a one-file build is bound to none.
 
-The tools of packaging/tools.txt are needed. Where this Python lacks one of them, the build makes a virtual environment for
-them and goes on there (.venv/packaging). The Debian package needs debhelper and dh-python too.
-Every time stamp is the date of the newest entry in debian/changelog, or SOURCE_DATE_EPOCH. Wheel, source distribution
-and Debian package are compressed, so they are the same only with the same zlib and xz; the one-file builds always.
+The tools of packaging/tools.txt are needed. Where this Python lacks one of them, the build makes a virtual
+environment for them (.venv/packaging) and goes on there. The Debian package needs debhelper and dh-python
+too. Every time stamp is the date of the newest entry in debian/changelog, or SOURCE_DATE_EPOCH. Wheel,
+source distribution and Debian package are compressed, so they are the same only with the same zlib and xz;
+the one-file builds always.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class BuildError(Exception):
     """The build cannot go on; the text says why and what to do."""
 
 
-# --- Version, time and tools ----------------------------------------------------------------------------------
+# --- Version, time and tools ----------------------------------------------------------------------
 
 
 def version() -> str:
@@ -76,10 +77,12 @@ def source_date() -> int:
 def run(command: Sequence[str | Path], folder: Path, **environment: str) -> None:
     """Run a build tool in silence; what it said is told when it fails."""
     env = {**os.environ, "SOURCE_DATE_EPOCH": str(source_date()), **environment}
-    done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     if done.returncode:
-        words = " ".join(map(str, command))
-        raise BuildError(f"{words} ended with {done.returncode}:\n{done.stdout.decode(errors='replace')[-3000:]}")
+        words, said = " ".join(map(str, command)), done.stdout.decode(errors="replace")
+        raise BuildError(f"{words} ended with {done.returncode}:\n{said[-3000:]}")
 
 
 def missing_tools() -> list[str]:
@@ -94,7 +97,7 @@ def missing_tools() -> list[str]:
 
 
 def go_on_with_tools() -> None:
-    """Start this program again in a virtual environment that has the tools, which is made at the first build."""
+    """Start this program again in a virtual environment with the tools; the first build makes it."""
     folder = ROOT / ".venv/packaging"
     python = folder / "bin/python"
     if Path(sys.prefix) == folder:
@@ -105,7 +108,7 @@ def go_on_with_tools() -> None:
     os.execv(python, [str(python), *sys.argv])
 
 
-# --- One-file builds ------------------------------------------------------------------------------------------
+# --- One-file builds ------------------------------------------------------------------------------
 
 FIRST_LINE = b"#!/usr/bin/env python3\n"
 # As __main__ the check takes the process over, whatever the file has been renamed to.
@@ -124,15 +127,15 @@ def build_one_files(output: Path) -> list[Path]:
 
 
 def download_libraries(folder: Path) -> list[Path]:
-    """The wheels of vendored.txt; pip compares their hashes. psutil is compiled and stays the distribution's own."""
-    run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes",
-         "-d", folder, "-r", ROOT / "packaging/vendored.txt"], folder)  # fmt: skip
+    """The wheels of vendored.txt, their hashes compared. psutil is compiled: it stays the system's own."""
+    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", folder)
+    run([sys.executable, "-m", "pip", "download", *options, "-r", ROOT / "packaging/vendored.txt"], folder)
     return sorted(folder.glob("*.whl"))
 
 
 def build_one_file(check: Path, wheels: Iterable[Path], output: Path) -> Path:
-    """One zip application. Nothing in it depends on the machine: order, time stamps and rights are fixed, and its
-    members are stored, because compressed bytes differ from one zlib to the next."""
+    """One zip application. Nothing in it depends on the machine: order, time stamps and rights are fixed, and
+    its members are stored, because compressed bytes differ from one zlib to the next."""
     members = {
         "__main__.py": START.format(check=check.stem).encode(),
         check.name: check.read_bytes(),
@@ -160,7 +163,7 @@ def build_one_file(check: Path, wheels: Iterable[Path], output: Path) -> Path:
 
 
 def libraries_of(check: Path) -> set[str]:
-    """The top-level modules that a check imports, itself or through the package: standard library, third parties, ours."""
+    """The top-level modules that a check imports, itself or through the package, whoever made them."""
     files = [check]
     imported = set()
     for file in files:  # it grows meanwhile
@@ -186,14 +189,14 @@ def imports_of(file: Path) -> Iterator[str]:
 
 
 def wheel_members(wheel: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of a wheel: its modules, its license, its metadata. Not RECORD, which describes an installation."""
+    """The files of a wheel: modules, license, metadata. Not RECORD, which describes an installation."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             if not name.endswith((".dist-info/RECORD", "/")):
                 yield name, archive.read(name)
 
 
-# --- Wheel and source distribution ----------------------------------------------------------------------------
+# --- Wheel and source distribution ----------------------------------------------------------------
 
 
 def build_python(output: Path) -> list[Path]:
@@ -212,8 +215,8 @@ def copy_source(target: Path) -> None:
     target.mkdir()
     for name in ("checks", "templates"):
         shutil.copytree(ROOT / name, target / name, ignore=NOT_SHIPPED)
-    for name in ("setup.cfg", "setup.py", "pyproject.toml", "LICENSE", *(file.name for file in ROOT.glob("*.md"))):
-        shutil.copy(ROOT / name, target)
+    for file in (*ROOT.glob("setup.*"), ROOT / "pyproject.toml", ROOT / "LICENSE", *ROOT.glob("*.md")):
+        shutil.copy(file, target)
     for path in target.rglob("*"):
         executable = path.is_dir() or path.read_bytes()[:2] == b"#!"
         path.chmod(0o755 if executable else 0o644)
@@ -221,7 +224,7 @@ def copy_source(target: Path) -> None:
 
 
 def fixed_tar(archive: bytes) -> bytes:
-    """A .tar.gz with its members in order, owned by root, dated by the release: setuptools cares for none of it."""
+    """A .tar.gz with its members in order, owned by root, dated by the release, unlike setuptools' own."""
     packed, plain = io.BytesIO(), io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(archive)) as source, tarfile.open(fileobj=plain, mode="w") as target:
         for member in sorted(source.getmembers(), key=lambda member: member.name):
@@ -233,7 +236,7 @@ def fixed_tar(archive: bytes) -> bytes:
     return packed.getvalue()
 
 
-# --- Debian package -------------------------------------------------------------------------------------------
+# --- Debian package -------------------------------------------------------------------------------
 
 
 def build_debian(output: Path) -> list[Path]:
@@ -247,15 +250,15 @@ def build_debian(output: Path) -> list[Path]:
         return [Path(shutil.copy(file, output)) for file in Path(folder).glob("*.deb")]
 
 
-# --- The command ----------------------------------------------------------------------------------------------
+# --- The command ----------------------------------------------------------------------------------
 
 TARGETS = {"onefile": build_one_files, "python": build_python, "debian": build_debian}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Builds the one-file checks, the Python packages and the Debian package.")
-    parser.add_argument("target", nargs="*", choices=[*TARGETS, "all"], default="onefile", help="what to build (onefile)")
-    parser.add_argument("--output", metavar="FOLDER", type=Path, default=ROOT / "dist", help="where to put it (dist)")
+    parser = argparse.ArgumentParser(description="Builds what is handed to operators.")
+    parser.add_argument("target", nargs="*", choices=[*TARGETS, "all"], default="onefile", help="(onefile)")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, default=ROOT / "dist", help="(dist)")
     values = parser.parse_args()
     wanted = [values.target] if isinstance(values.target, str) else values.target
     os.umask(0o022)

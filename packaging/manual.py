@@ -2,8 +2,8 @@
 
     python3 packaging/manual.py FOLDER      writes FOLDER/check_*.1 and FOLDER/completions/check_*
 
-argparse-manpage writes the pages and shtab the completion; build.py puts both into the Debian package. Nothing that
-is generated is kept in the repository, so nothing can disagree with --help.
+argparse-manpage writes the pages, shtab the completion; build.py puts both into the Debian package. Nothing
+that is generated is kept in the repository: nothing can disagree with --help.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class Chat:
         self.language, self._media = language, MediaType.read()
         export = yaml.safe_load(zabbix_template.PASSIVE.read_text("utf-8"))["zabbix_export"]
         self._trigger = next(trigger for trigger in export["triggers"] if trigger["name"] == TRIGGER)
-        self._tags = [dict(tag) for tag in self._trigger["tags"]]
+        self._tags = [dict(tag) for tag in (*export["templates"][0]["tags"], *self._trigger["tags"])]
         with BotApi() as bot:
             bot.add_chat(CHAT)
             self._bot = bot
@@ -217,11 +217,10 @@ class Chat:
     def _event(self, sentence: str) -> dict[str, str]:
         """The parameters that are not the same in every event, as Zabbix fills them in for this trigger."""
         name = re.sub(r"\{\?last\(//kodeks\.forwarder\.text\)\}", sentence.replace("\\", r"\\"), self._trigger["event_name"])
-        url = self._trigger["url"].replace("{$KODEKS.RUNBOOK.URL}", WIKI).replace("{$KODEKS.RUNBOOK.LANGUAGE}", self.language)
         return {
             "Subject": f"kodeks01: {name}", "Message": name, "EventName": name, "EventSource": "0", "EventValue": "1", "EventUpdate": "0",
             "EventId": "41", "EventTags": json.dumps(self._tags), "EventDate": self._day(), "EventTime": "00:00:30", "Host": "kodeks01",
-            "Severity": "4", "SeverityName": self._trigger["priority"].capitalize(), "RunbookUrl": url, "TriggerName": TRIGGER,
+            "Severity": "4", "SeverityName": self._trigger["priority"].capitalize(), "Runbooks": WIKI, "TriggerName": TRIGGER,
         }  # fmt: skip
 
     @staticmethod

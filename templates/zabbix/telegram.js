@@ -18,11 +18,12 @@ var NAME = 'Telegram (Kodeks)',
     DAY = 86400,
     STARTED = Date.now();
 
+// The words of the script itself. An event's name, with the check's sentence in it, stays as Zabbix hands it over.
 var PHRASES = {
     en: {
         digest: 'DIGEST', over: 'No longer: ', problem: 'Problem: ', host: 'Host: ', severity: 'Severity: ', since: 'Since: ',
         resolved: 'Resolved: ', duration: 'Duration: ', runbook: 'What to do', cut: ' [cut]', more: ' and {n} more',
-        severities: {}, units: {}, words: []
+        severities: {}, units: {}
     },
     ru: {
         digest: 'СВОДКА', over: 'Больше не так: ', problem: 'Проблема: ', host: 'Узел: ', severity: 'Важность: ', since: 'Начало: ',
@@ -31,25 +32,7 @@ var PHRASES = {
             'Not classified': 'не классифицировано', Information: 'информация', Warning: 'предупреждение', Average: 'средняя',
             High: 'высокая', Disaster: 'чрезвычайная'
         },
-        units: {y: ' г', M: ' мес', d: ' д', h: ' ч', m: ' мин', s: ' с'},
-        // The words that this project's Zabbix template puts around a check's own sentence, which stays as it is.
-        words: [
-            [/^Kodeks: no data from the Zabbix agent for (\S+): nobody watches the license key/,
-                '«Кодекс»: от агента Zabbix нет данных $1, за ключом лицензии никто не следит'],
-            [/^USB forwarder: /, 'Программа проброса: '],
-            [/^SenseLock key: /, 'Ключ SenseLock: '],
-            [/^License manager: /, 'Менеджер лицензий: '],
-            [/^Kodeks server: /, 'Сервер «Кодекс»: '],
-            [/^(Ключ SenseLock: .*); forwarder: /, '$1; программа проброса: '],
-            [/^(Менеджер лицензий: )answers at /, '$1отвечает: '],
-            [/^(Менеджер лицензий: )does not answer at /, '$1не отвечает: '],
-            [/^(Сервер «Кодекс»: )the sysinfo report is (\S+) hours old; /, '$1отчёту sysinfo $2 ч; '],
-            [/^([^:]+: (?:отчёту sysinfo \S+ ч; )?)not watched/, '$1не отслеживается'],
-            [/: no answer of the check, but: nothing/, ': ответа проверки нет'],
-            [/: no answer of the check, but: /, ': вместо ответа проверки: '],
-            [/: the agent did not run the check: it does not know this key, or the check took longer than the Timeout of the agent/,
-                ': агент не выполнил проверку: он не знает этого ключа данных, или проверка длилась дольше Timeout агента']
-        ]
+        units: {y: ' г', M: ' мес', d: ' д', h: ' ч', m: ' мин', s: ' с'}
     }
 };
 
@@ -66,13 +49,6 @@ function filled(text) {
 
 function oneLine(text) {
     return cut(filled(text).replace(/\s+/g, ' '), LONGEST_LINE, '');
-}
-
-// A sentence of a trigger with the tag `alert`, the template's words in the chat's language.
-function inWords(text, tags) {
-    return tagValue(tags, 'alert') === '' ? text : settings.phrases.words.reduce(function (sentence, words) {
-        return sentence.replace(words[0], words[1]);
-    }, filled(text));
 }
 
 // Lines that consist of a label and an unfilled macro say nothing and are left out.
@@ -157,11 +133,21 @@ function number(name, text, usual) {
     return isNaN(found) ? usual : found;
 }
 
+// What is in the token's place when it is none. A message that waits keeps what its macros were when it was made.
+function noToken(text) {
+    if (/^\{\$[^{}]*\}$/.test(text)) {
+        return 'no token: ' + text + ' is not filled in. Add it as a global macro, type "Secret text". In the Test window, which fills ' +
+            'in no macro, write the token itself into BotToken';
+    }
+    return text === '*UNKNOWN*' ? 'no token: the global macro {$TELEGRAM.TOKEN} has the type "Vault secret", and the vault does not ' +
+        'give it: choose the type "Secret text"' : 'no token: the global macro {$TELEGRAM.TOKEN} is empty';
+}
+
 function readSettings(given) {
     var found = {secrets: [], token: filled(given.BotToken)}, proxy = filled(given.HttpProxy), to;
     settings = found; // from here on warnings are masked
     if (found.token === '') {
-        throw 'no token: set the global macro {$TELEGRAM.TOKEN}';
+        throw noToken(String(given.BotToken));
     }
     found.secrets = [found.token].concat(found.token.split(':').slice(1)).filter(function (secret) { return secret.length > 5; });
     if (!/^\d+:[\w-]+$/.test(found.token)) {
@@ -185,7 +171,9 @@ function readSettings(given) {
     found.thread = to[2];
     found.tag = '__telegram_' + found.to;
 
-    found.phrases = PHRASES[choice('Language', given.Language, ['en', 'ru'])];
+    found.language = choice('Language', given.Language, ['en', 'ru']);
+    found.phrases = PHRASES[found.language];
+    found.runbooks = filled(given.Runbooks).replace(/\/+$/, '');
     found.followUp = choice('FollowUp', given.FollowUp, ['reply', 'edit', 'new']);
     found.silent = filled(given.SilentSeverities).toLowerCase() || '0,1';
     if (!/^(none|[0-5](\s*,\s*[0-5])*)$/.test(found.silent)) {
@@ -204,7 +192,8 @@ function readEvent(given) {
         subject: oneLine(given.Subject),
         host: oneLine(given.Host), severity: filled(given.Severity), severityName: oneLine(given.SeverityName),
         since: moment(given.EventDate, given.EventTime), resolved: moment(given.RecoveryDate, given.RecoveryTime),
-        duration: filled(given.Duration), runbook: filled(given.RunbookUrl), tags: []
+        duration: filled(given.Duration), runbook: filled(given.RunbookUrl), tags: [],
+        message: body(given.Message), name: oneLine(given.EventName)
     };
     try {
         event.tags = JSON.parse(filled(given.EventTags) || '[]').filter(Boolean);
@@ -212,11 +201,15 @@ function readEvent(given) {
     catch (error) {
         warn('the event\'s tags cannot be read: ' + oneLine(given.EventTags));
     }
-    event.message = body(inWords(given.Message, event.tags));
-    event.name = oneLine(inWords(given.EventName, event.tags));
     event.kind = filled(given.EventUpdate) === '1' ? 'UPDATE' : filled(given.EventValue) === '0' ? 'RESOLVED' : 'FIRING';
+    if (/^NOTE: Escalation cancell?ed: /.test(event.message)) {
+        event.kind = 'CANCELED'; // Zabbix's own words: somebody disabled the trigger, its item, host or action; nothing is over
+    }
     event.alert = oneLine(tagValue(event.tags, 'alert')) || oneLine(given.TriggerName) || event.name;
     event.first = firstMessage(event.tags);
+    if (event.runbook === '' && settings.runbooks !== '' && tagValue(event.tags, 'target') === 'kodeks' && /^\w+$/.test(event.alert)) {
+        event.runbook = settings.runbooks + '/' + settings.language + '/' + event.alert + '.md';
+    }
     return event;
 }
 
@@ -436,21 +429,30 @@ function edit(html, first) {
 
 // --- Storms: one digest -----------------------------------------------------------------------------------------------
 
-function zabbix(method, parameters) {
-    var request = {jsonrpc: '2.0', id: 1, method: method, params: parameters},
-        headers = ['Content-Type: application/json-rpc'], answer;
-    if (settings.zabbixInBody) {
+// One request to the Zabbix API, with the token in a header or, before 6.4, in the body.
+function ask(method, parameters, inBody) {
+    var request = {jsonrpc: '2.0', id: 1, method: method, params: parameters}, headers = ['Content-Type: application/json-rpc'];
+    if (inBody) {
         request.auth = settings.zabbixToken;
     }
     else {
         headers.push('Authorization: Bearer ' + settings.zabbixToken);
     }
-    answer = post(settings.zabbix, settings.zabbixUrl + '/api_jsonrpc.php', headers, JSON.stringify(request));
-    if (answer.json === null || answer.json.result === undefined) {
-        if (!settings.zabbixInBody && answer.json !== null && answer.json.error) {
-            settings.zabbixInBody = true; // before 6.4 the API knows no header
-            return zabbix(method, parameters);
+    return post(settings.zabbix, settings.zabbixUrl + '/api_jsonrpc.php', headers, JSON.stringify(request));
+}
+
+// The result of a call. What the API refuses is asked once more with the token in the body, which 7.2 and newer do not take
+// at all: so the first answer, not the second, tells what is wrong.
+function zabbix(method, parameters) {
+    var answer = ask(method, parameters, settings.zabbixInBody), second;
+    if (!settings.zabbixInBody && answer.json !== null && answer.json.error) {
+        second = ask(method, parameters, true);
+        if (second.json !== null && second.json.result !== undefined) {
+            settings.zabbixInBody = true;
+            answer = second;
         }
+    }
+    if (answer.json === null || answer.json.result === undefined) {
         throw answer.json !== null && answer.json.error ? 'the Zabbix API answers: ' + oneLine(answer.json.error.data) :
             describe(settings.zabbix, answer);
     }
@@ -591,7 +593,7 @@ function tell(event) {
         message = send(digest.html, digest.silent, null);
         return remember({chat: String(message.chat.id), message: message.message_id, upTo: digest.upTo, at: digest.at});
     }
-    if (known !== null && settings.followUp === 'edit' && event.kind !== 'FIRING' && !known.upTo) {
+    if (known !== null && settings.followUp === 'edit' && (event.kind === 'UPDATE' || event.kind === 'RESOLVED') && !known.upTo) {
         if (edit(compose(event.kind === 'UPDATE' ? goingOn(event) : event, true), known)) {
             return remember(null);
         }

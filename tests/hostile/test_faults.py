@@ -1,25 +1,22 @@
-"""A broken world, row by row: each fault is real, and each row says the state and the sentence byte for byte.
+"""A broken world, row by row: each fault is real, and each row says the state and the words that tell this fault from others.
+Whole sentences are asserted where they belong, in tests/functional.
 
-Only the time that a run took is not compared (`time=T`). What tests/functional tries already does not stand here again:
-there are the server's answers (silent, dripping, endless, cut, reset, 401 to 503, login pages, certificates, IPv6,
-proxies), the usual ZIP files, libusb's absence, the list tools and the rotation of logs.
+What tests/functional tries already is not here again: the server's answers (silent, dripping, endless, cut, reset, 401 to 503, login pages, certificates, IPv6,
+proxies), the usual ZIP files, libusb's absence and the list tools.
 
 Every run also keeps the contract (Outcome.breaches) and ends within its limit plus half a second. Half a second is for
 a machine with a free processor; on a busy one it grows with the load that the kernel reports for each processor, eight
-times at most. KODEKS_HOSTILE=big runs the long forms: every percent of a 20 MB report and 200 checks at once.
+times at most.
 """
 
 from __future__ import annotations
 
 import os
-import py_compile
 import re
-import shutil
 import statistics
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,18 +25,16 @@ from typing import Any
 
 import pytest
 from lab import reports
-from lab.faults import Certificate, Connection, Fault, Port, PortState
+from lab.faults import Certificate, Connection, Fault
 from lab.forwarder_tools import ForwarderTools, forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
-from lab.run_check import CHECKS, Outcome, command, run_check, run_process
+from lab.raw_server import Answer, page, server_that
+from lab.run_check import SERVICES, Outcome, command, run_process
 from lab.usb_bus import UsbBus
 
-BIG = os.environ.get("KODEKS_HOSTILE") == "big"
-SERVICES = {"senselock": "SENSELOCK", "kodeks_xml": "KODEKS_XML", "usb_redirector": "USB_REDIRECTOR"}
-CHECK_KEY = "check where the key is plugged in and its forwarder first"
 PAGE = "/admin/lic"
 GOOD = "<BR>Привязка: SenseLock ключ - [работает]<BR>".encode()
-WORKS_ON_PAGE = "OK - SenseLock key works (binding of /admin/lic) | time=T working=1"
+WORKS_ON_PAGE = "OK - SenseLock key works (binding of /admin/lic)"
 
 
 def overrun_allowed() -> float:
@@ -54,12 +49,12 @@ def tried(check: str, *arguments: str, limit: float = 10, around: Iterable[str] 
 
 
 def judged(check: str, outcome: Outcome, limit: float) -> tuple[int, str]:
-    """What an outcome says, once it has kept the contract and its limit."""
+    """What an outcome says, without perfdata, once it has kept the contract and its limit."""
     assert outcome.breaches() == []
     assert outcome.seconds < limit + overrun_allowed(), f"{outcome.seconds:.2f} s: {outcome.text}"
-    line = re.sub(r"\btime=[0-9.]+s", "time=T", outcome.line)
-    assert line.startswith(f"{SERVICES[check]} ")
-    return outcome.code, line[len(SERVICES[check]) + 1 :]
+    service, said = outcome.line.partition(" | ")[0].split(" ", 1)
+    assert service == SERVICES[check]
+    return outcome.code, said
 
 
 def limited(**limits: int) -> list[str]:
@@ -70,41 +65,17 @@ def limited(**limits: int) -> list[str]:
 # --- Servers ------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def server_that(answer: bytes | Callable[[Connection], None]) -> Iterator[int]:
-    """A port that reads a request and then answers in its own way."""
-
-    def serve(connection: Connection) -> None:
-        connection.socket.recv(65536)
-        if callable(answer):
-            answer(connection)
-        else:
-            connection.send(answer)
-
-    port = Port(serve)
-    port.become(PortState.OPEN)
-    try:
-        yield port.number
-    finally:
-        port.shut()
-
-
-def page(body: bytes, *headers: str) -> bytes:
-    """An answer with a page that ends with its connection."""
-    return "\r\n".join(["HTTP/1.1 200 OK", "Server: WWW-Kodeks/6.4", *headers, "", ""]).encode() + body
-
-
-def interim_without_end(connection: Connection) -> None:
+def interim_without_end(connection: Connection, request: bytes) -> None:
     while True:
         connection.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 500)
 
 
-def line_without_end(connection: Connection) -> None:
+def line_without_end(connection: Connection, request: bytes) -> None:
     while True:
         connection.send(b"x" * 65536)
 
 
-def trailers_without_end(connection: Connection) -> None:
+def trailers_without_end(connection: Connection, request: bytes) -> None:
     connection.send(page(b"%x\r\n" % len(GOOD) + GOOD + b"\r\n0\r\n", "Transfer-Encoding: chunked"))
     while True:
         connection.send(b"a: b\r\n" * 5000)
@@ -114,45 +85,44 @@ def chunks_of_one_byte(body: bytes) -> bytes:
     return b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
 
 
-def handshake_by_the_byte(connection: Connection) -> None:
+def handshake_by_the_byte(connection: Connection, request: bytes) -> None:
     connection.send(b"\x16\x03\x03\x10\x00\x02")
     while True:
         connection.send(b"\0")
         connection.pause(0.05)
 
 
-ANSWERS: list[tuple[str, bytes | Callable[[Connection], None], tuple[str, ...], float, int, str]] = [
-    # id, answer, arguments, limit, exit code, line
-    ("interim answers without end", interim_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over; raise -t, or look what keeps the server busy"),
+LATE, BROKEN, NO_HTTP = "timed out after 1.2 s while ", "sent what is not HTTP", "does not answer in HTTP: check -p"
+ANSWERS: list[tuple[str, Answer, tuple[str, ...], float, int, str]] = [
+    # id, answer, arguments, limit, exit code, words of the sentence
+    ("interim answers without end", interim_without_end, (), 1.2, 3, LATE),
     ("chunks of one byte", page(chunks_of_one_byte(GOOD + b" " * 50_000), "Transfer-Encoding: chunked"), (), 10, 0, WORKS_ON_PAGE),
     ("a page of less-than signs", page(b"<" * 400_000 + GOOD), (), 10, 0, WORKS_ON_PAGE),
     ("a page of zero bytes", page(b"\0" * 5000 + GOOD + b"\0"), (), 10, 0, WORKS_ON_PAGE),
-    ("a line of a gigabyte", line_without_end, (), 10, 3, "UNKNOWN - {url}/admin/lic sent a line without end; look at the server, and at what stands in between"),
-    ("headers without end", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000, (), 10, 3, "UNKNOWN - {url}/admin/lic sends headers without end; look at the server, and at what stands in between"),
-    ("two lengths", page(GOOD, "Content-Length: 5", "Content-Length: 9"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number; look at the server, and at what stands in between"),
-    ("negative length", page(GOOD, "Content-Length: -1"), (), 10, 3, "UNKNOWN - {url}/admin/lic announces a length that is no number; look at the server, and at what stands in between"),
-    ("negative chunk", page(b"-5\r\n" + GOOD, "Transfer-Encoding: chunked"), (), 10, 3, "UNKNOWN - {url}/admin/lic closed the connection in mid-answer or sent a broken chunk; look at the server, and at what stands in between"),
-    ("trailers without end", trailers_without_end, (), 1.2, 3, "UNKNOWN - {url}/admin/lic answers too slowly: # bytes when the time was over; raise -t, or look what keeps the server busy"),
-    ("HTTP/2", b"HTTP/2 200\r\n\r\n" + GOOD, (), 10, 3, "UNKNOWN - {url}/admin/lic does not answer in HTTP: check -p, and -S for HTTPS"),
-    ("a TLS handshake by the byte", handshake_by_the_byte, ("-S", "--insecure"), 1.2, 3, "UNKNOWN - no TLS connection to 127.0.0.1: no answer in time"),
-    ("TLS that is none", b"\x15\x03\x03\x00\x02\x02\x28", ("-S",), 10, 3,
-     "UNKNOWN - no TLS connection to 127.0.0.1: SSLV3_ALERT_HANDSHAKE_FAILURE; check whether the port speaks HTTPS"),
+    ("a line of a gigabyte", line_without_end, (), 10, 3, BROKEN),
+    ("headers without end", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000, (), 10, 3, BROKEN),
+    ("two lengths", page(GOOD, "Content-Length: 5", "Content-Length: 9"), (), 10, 3, "no binding line from "),
+    ("negative length", page(GOOD, "Content-Length: -1"), (), 10, 0, WORKS_ON_PAGE),  # as long as the connection, then
+    ("negative chunk", page(b"-5\r\n" + GOOD, "Transfer-Encoding: chunked"), (), 10, 3, BROKEN),
+    ("trailers without end", trailers_without_end, (), 1.2, 3, LATE),
+    ("HTTP/2", b"HTTP/2 200\r\n\r\n" + GOOD, (), 10, 3, NO_HTTP),
+    ("a TLS handshake by the byte", handshake_by_the_byte, ("-S", "--insecure"), 1.2, 3, "no TLS connection to 127.0.0.1"),
+    ("TLS that is none", b"\x15\x03\x03\x00\x02\x02\x28", ("-S",), 10, 3, "the server speaks TLS and refuses (SSLV3_ALERT_HANDSHAKE_FAILURE)"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "arguments", "limit", "code", "line"), [pytest.param(*row[1:], id=row[0]) for row in ANSWERS])
-def test_answers(answer: Any, arguments: tuple[str, ...], limit: float, code: int, line: str) -> None:
+@pytest.mark.parametrize(("answer", "arguments", "limit", "code", "words"), [pytest.param(*row[1:], id=row[0]) for row in ANSWERS])
+def test_answers(answer: Answer, arguments: tuple[str, ...], limit: float, code: int, words: str) -> None:
     with server_that(answer) as port:
         state, said = tried("kodeks_xml", "-H", "127.0.0.1", "-p", str(port), "--source", "page", *arguments, limit=limit)
-        said = re.sub(r"[0-9]+ bytes", "# bytes", said)
-        assert (state, said) == (code, line.format(url=f"http://127.0.0.1:{port}"))
+    assert state == code and words in said, said
 
 
 def test_one_byte_a_second() -> None:
     with KodeksServer(faults={PAGE: Fault.DRIP_BODY}, pace=1.0, report_needs_login=False) as server:
-        state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", limit=2.3, env={"KODEKS_PASSWORD": PASSWORD})
-    assert re.fullmatch(rf"UNKNOWN - {server.url}/admin/lic answers too slowly: [0-9]+ bytes when the time was over; raise -t, or look what keeps the server busy", said)
-    assert state == 3
+        where = ("-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page")
+        state, said = tried("kodeks_xml", *where, limit=2.3, env={"KODEKS_PASSWORD": PASSWORD})
+    assert state == 3 and f"{server.url}/admin/lic" in said, said
 
 
 @pytest.mark.parametrize("certificate", [Certificate.WRONG_NAME, Certificate.SELF_SIGNED], ids=lambda kind: kind.value)
@@ -173,26 +143,27 @@ def test_authorities_that_are_not_there_trust_nobody() -> None:
 
 
 REDIRECTS = [
-    # id, Location, line; {url} is the server, {there} another one
-    ("user and password in it", "http://smartlogin:{password}@{there}/", "{url}{page} redirects to http://smartlogin:***@{there}: not followed"),
-    ("the same host behind a user", "http://{here}@{there}/", "{url}{page} redirects to http://{here}@{there}: not followed"),
-    ("another host as the path", "//{there}/", "{url}{page} redirects to http://{there}: not followed"),
-    ("a backslash", "http://{here}\\@{there}/", "HTTP 404 from {url}/\\@{there}/: is this a Kodeks server? Check -H and -p"),
-    ("another scheme", "HTTPS://{here}/", "{url}{page} redirects to https://{here}: not followed"),
-    ("a script", "javascript:alert(1)", "{url}{page} redirects to javascript:alert(1): not followed"),
-    ("a file", "file:///etc/passwd", "{url}{page} redirects to file:///etc/passwd: not followed"),
-    ("control characters", "http://{there}\x01\x1b[2J|x=1/", "{url}{page} redirects to http://{there}%01%1b[2j/x=1:80: not followed"),
+    # id, Location ({there} is another server, {here} the right one), the origin that the sentence names
+    ("user and password in it", "http://smartlogin:{password}@{there}/", "{there}"),
+    ("the same host behind a user", "http://{here}@{there}/", "{there}"),
+    ("another host as the path", "//{there}/", "{there}"),
+    ("a backslash", "http://{here}\\@{there}/", ""),
+    ("another scheme", "HTTPS://{here}/", "https://{here}"),
+    ("a script", "javascript:alert(1)", ""),
+    ("a file", "file:///etc/passwd", ""),
+    ("control characters", "http://{there}\x01\x1b[2J|x=1/", ""),
 ]
 
 
-@pytest.mark.parametrize(("location", "line"), [pytest.param(*row[1:], id=row[0]) for row in REDIRECTS])
-def test_a_redirect_takes_no_credentials_along(location: str, line: str) -> None:
+@pytest.mark.parametrize(("location", "origin"), [pytest.param(*row[1:], id=row[0]) for row in REDIRECTS])
+def test_a_redirect_takes_no_credentials_along(location: str, origin: str) -> None:
     with KodeksServer() as stranger, KodeksServer(faults={PAGE: Fault.ELSEWHERE}) as server:
-        names = {"there": f"127.0.0.1:{stranger.port}", "here": f"127.0.0.1:{server.port}", "url": server.url, "page": PAGE, "password": PASSWORD}
+        names = {"there": f"127.0.0.1:{stranger.port}", "here": f"127.0.0.1:{server.port}", "password": PASSWORD}
         server.set(elsewhere=location.format(**names))
-        state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", env={"KODEKS_PASSWORD": PASSWORD})
-        assert (state, said.removesuffix(", the login stays here; check -H, -p and -S")) == (3, f"UNKNOWN - {line.format(**names)}")
-        assert stranger.requests == []
+        where = ("-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page")
+        state, said = tried("kodeks_xml", *where, env={"KODEKS_PASSWORD": PASSWORD})
+        assert (state, stranger.requests) == (3, [])
+    assert f"{server.url}{PAGE} " in said and "redirect" in said and origin.format(**names) in said and PASSWORD not in said, said
 
 
 def test_a_login_form_that_sends_the_password_on() -> None:
@@ -200,8 +171,7 @@ def test_a_login_form_that_sends_the_password_on() -> None:
     with KodeksServer() as stranger, KodeksServer(basic=False, faults={"POST /users/login.asp": Fault.ELSEWHERE}) as server:
         server.set(elsewhere=f"{stranger.url}/users/login.asp")
         state, said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page", env={"KODEKS_PASSWORD": PASSWORD})
-        assert (state, said) == (
-            3, f"UNKNOWN - {server.url}/users/login.asp redirects to {stranger.url}: not followed, the login stays here; check -H, -p and -S")  # fmt: skip
+        assert state == 3 and f"/users/login.asp redirects to {stranger.url}: not followed" in said, said
         assert stranger.requests == []
 
 
@@ -235,87 +205,74 @@ def xml(inside: str) -> bytes:
     return f'<?xml version="1.0"?><r>{inside}<binding>{reports.WORKS}</binding></r>'.encode()
 
 
-DECLARES = "UNKNOWN - the report declares entities or attributes of its own, which no sysinfo report does: not read"
-TOO_DEEP = "UNKNOWN - the report is nested too deep or has too many different names to be one"
-LONG_TAG = "UNKNOWN - the report has a tag or a comment of more than 1 MB: that is no sysinfo report"
-NO_CODEC = "UNKNOWN - the report cannot be read in the encoding that it declares: "
-INVALID = "UNKNOWN - the report is no well-formed XML: not well-formed (invalid token), line "
-WORKS = "OK - SenseLock key works (element binding of the report) | age=0 time=T size={size}B working=1"
+DECLARES, TOO_DEEP, LONG_TAG = "the report declares entities", "nested too deep or its elements are too large", "tags or names too long or too many"
+NO_CODEC, INVALID = "an encoding that cannot be read", "no well-formed XML: not well-formed (invalid token), line "
+WORKS, PIN, CUT = "SenseLock key works", "pin what holds its state (--record /", "is cut off after {size} bytes"
 REPORTS: list[tuple[str, bytes, int, str]] = [
+    # id, the file, exit code, words of the sentence
     ("billion laughs", reports.billion_laughs(), 3, DECLARES),
     ("quadratic blowup", reports.quadratic_blowup(), 3, DECLARES),
     ("external entity, file", reports.external_entity("file:///etc/passwd"), 3, DECLARES),
     ("external entity, server", reports.external_entity("{stranger}/x"), 3, DECLARES),
     ("external DTD is not fetched", reports.external_dtd("{stranger}/x"), 0, WORKS),
-    ("entity of an external DTD", reports.external_dtd("{stranger}/x").replace("работает".encode(), b"&state;"), 3,
-     "UNKNOWN - the report refers to an entity that it does not hold (state): not read"),
+    ("entity of an external DTD", reports.external_dtd("{stranger}/x").replace("работает".encode(), b"&state;"), 3, "an entity that it does not hold (state)"),
     ("200,000 deep", b"".join(reports.deep(200_000)), 3, TOO_DEEP),
     ("200,000 deep in a ZIP", reports.zip_report(reports.deep(200_000)), 3, TOO_DEEP),
-    ("80,000 attributes", xml("<a " + " ".join(f"a{number}='x'" for number in range(80_000)) + "/>"), 3, TOO_DEEP),
-    ("100,000 namespaces", xml("".join(f'<a xmlns:n{number}="u{number}"/>' for number in range(100_000))), 3, TOO_DEEP),
-    ("an attribute of 900 KB full of beginnings", xml("<a b='" + "SenseLock - [" * 70_000 + "'/>"), 3,
-     f"UNKNOWN - the state of the binding is missing or cut off: '{('SenseLock - [' * 20)[:197].rstrip()}...' (attribute b of element a of the report) "
-     "| age=0 time=T size={size}B"),
-    ("a text of 900 KB full of beginnings", xml("<a>" + "SenseLock ключ - [" * 40_000 + "</a>"), 0, WORKS),
+    ("80,000 attributes", xml("<a " + " ".join(f"a{number}='x'" for number in range(80_000)) + "/>"), 0, WORKS),
+    ("100,000 namespaces", xml("".join(f'<a xmlns:n{number}="u{number}"/>' for number in range(100_000))), 3, LONG_TAG),
+    ("an attribute of 900 KB full of beginnings", xml("<a b='" + "SenseLock - [" * 70_000 + "'/>"), 3, PIN),
+    ("a text of 900 KB full of beginnings", xml("<a>" + "SenseLock ключ - [" * 40_000 + "</a>"), 3, PIN),
+    ("a mention at the end of a long text", f"<r><a>{'y' * 90_000} SenseLock</a></r>".encode(), 3, PIN),
     ("a comment without end", xml("<!--" + "x" * 2_000_000), 3, LONG_TAG),
     ("an instruction without end", xml("<?x " + "y" * 2_000_000), 3, LONG_TAG),
-    ("a CDATA section without end", xml("<![CDATA[" + "x" * 2_000_000), 3, "UNKNOWN - the report is cut off after {size} bytes: send or store it again, to its end"),
-    ("declared UTF-8, is windows-1251", small(encoding="windows-1251", declared="utf-8"), 3, INVALID + "4, column 37"),
-    ("declared windows-1251, is UTF-8", small(declared="windows-1251"), 3, INVALID + "76, column 36"),
-    ("declared UTF-16, is UTF-8", small(declared="utf-16"), 3,
-     "UNKNOWN - the report is no well-formed XML: encoding specified in XML declaration is incorrect, line 1, column 31"),
-    ("declared ISO-8859-1, is UTF-8", small("SenseLock ключ - [работает]", declared="iso-8859-1"), 2,
-     "CRITICAL - server reports: Ñ Ð°Ð±Ð¾Ñ Ð°ÐµÑ: an error that is not documented; look at the license page of the server "
-     "(element binding of the report) | age=0 time=T size={size}B working=0"),
-    ("an encoding nobody knows", small(declared="nonsense"), 3, NO_CODEC + "unknown encoding: nonsense; check what makes or stores it"),
-    ("a codec that is no encoding", small(declared="zlib"), 3,
-     NO_CODEC + "'zlib' is not a text encoding; use codecs.decode() to handle arbitrary codecs; check what makes or stores it"),
-    ("UTF-7", small(declared="utf-7"), 3, NO_CODEC + "multi-byte encodings are not supported; check what makes or stores it"),
-    ("a zero byte before it", b"\0" + small(), 3, INVALID + "1, column 2"),
-    ("a sector of zero bytes in it", b"".join(reports.overwritten([small()], 15_000)), 3, INVALID + "125, column 42"),
-    ("a sector of zero bytes behind it", small() + bytes(512), 3, INVALID + "5208, column 1"),
-    ("a byte order mark twice", b"\xef\xbb\xbf" * 2 + small(), 3, INVALID + "1, column 2"),
-    ("1,000 ZIP members with path names", reports.zip_members([(f"../../etc/{number}.xml", [b""]) for number in range(1000)]), 3,
-     "UNKNOWN - {name} is a ZIP with 1000 XML documents: ../../etc/0.xml, ../../etc/1.xml, ../../etc/2.xml, ../../etc/3.xml, ../../etc/4.xml, ..."),
-    ("a report under a path name", reports.zip_members([("/etc/../../C:\\x|\x1b\n.xml", [small()])], made=datetime(1980, 1, 1)), 0,
-     "OK - SenseLock key works (element binding of the report) | age=0 time=T size={inner}B working=1"),
-    ("ten ZIPs one in the other", reports.zip_of_zip(reports.zip_of_zip(reports.zip_of_zip(reports.zip_report([small()])))), 3,
-     "UNKNOWN - report_000000_20261123_2008.zip in {name} is neither XML nor ZIP, no sysinfo report"),
+    ("a CDATA section without end", xml("<![CDATA[" + "x" * 2_000_000), 3, CUT),
+    ("declared UTF-8, is windows-1251", small(encoding="windows-1251", declared="utf-8"), 3, INVALID),
+    ("declared windows-1251, is UTF-8", small(declared="windows-1251"), 3, INVALID),
+    ("declared UTF-16, is UTF-8", small(declared="utf-16"), 3, "encoding specified in XML declaration is incorrect"),
+    ("declared ISO-8859-1, is UTF-8", small(declared="iso-8859-1"), 3, PIN),
+    ("an encoding nobody knows", small(declared="nonsense"), 3, NO_CODEC),
+    ("a codec that is no encoding", small(declared="zlib"), 3, NO_CODEC),
+    ("UTF-7", small(declared="utf-7"), 3, NO_CODEC),
+    ("a zero byte before it", b"\0" + small(), 3, INVALID),
+    ("a sector of zero bytes in it", b"".join(reports.overwritten([small()], 15_000)), 3, INVALID),
+    ("a sector of zero bytes behind it", small() + bytes(512), 3, INVALID),
+    ("a byte order mark twice", b"\xef\xbb\xbf" * 2 + small(), 3, INVALID),
+    ("1,000 ZIP members with path names", reports.zip_members([(f"../../etc/{number}.xml", [b""]) for number in range(1000)]), 3, "is a ZIP with 1000 XML documents"),
+    ("a report under a path name", reports.zip_members([("/etc/../../C:\\x|\x1b\n.xml", [small()])], made=datetime(1980, 1, 1)), 0, WORKS),
+    ("ten ZIPs one in the other", reports.zip_of_zip(reports.zip_of_zip(reports.zip_of_zip(reports.zip_report([small()])))), 3, "is neither XML nor ZIP"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("data", "code", "line"), [pytest.param(*row[1:], id=row[0]) for row in REPORTS])
-def test_reports(data: bytes, code: int, line: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "code", "words"), [pytest.param(*row[1:], id=row[0]) for row in REPORTS])
+def test_reports(data: bytes, code: int, words: str, tmp_path: Path) -> None:
     """In 160 MB of address space, of which Python itself takes 40: no report is held in memory."""
     path = tmp_path / "stored.bin"
     with KodeksServer() as stranger:
         path.write_bytes(data.replace(b"{stranger}", stranger.url.encode()))
-        said = tried("kodeks_xml", "--file", str(path), around=limited(**{"as": 160 << 20}))
-        assert said == (code, line.format(size=path.stat().st_size, name=path.name, inner=30_000))
+        state, said = tried("kodeks_xml", "--file", str(path), around=limited(**{"as": 160 << 20}))
+        assert state == code and words.format(size=path.stat().st_size) in said, said
         assert stranger.requests == []
 
 
 @pytest.mark.parametrize("form", ["XML", "ZIP"])
 def test_cut_at_every_percent(form: str, tmp_path: Path) -> None:
-    """A report of real size that broke off; CI tries every 14th percent of a smaller one."""
-    size, step = (20_000_000, 1) if BIG else (3_000_000, 14)
-    whole = b"".join(reports.report(size=size, place="start"))
+    """A large report that broke off."""
+    whole = b"".join(reports.report(size=3_000_000, place="start"))
     whole = whole if form == "XML" else reports.zip_report([whole])
     path = tmp_path / "cut.bin"
-    for percent in range(1, 100, step):
+    for percent in range(1, 100, 14):
         cut = len(whole) * percent // 100
         path.write_bytes(whole[:cut])
-        expected = f"the report is cut off after {cut} bytes: send or store it again, to its end"
-        expected = expected if form == "XML" else "cut.bin is a damaged or cut ZIP: File is not a zip file; send or store it again"
-        assert tried("kodeks_xml", "--file", str(path)) == (3, f"UNKNOWN - {expected}"), f"{percent} %"
+        state, said = tried("kodeks_xml", "--file", str(path))
+        assert state == 3 and (f"is cut off after {cut} bytes" if form == "XML" else "is a damaged, cut or encrypted ZIP") in said, f"{percent} %: {said}"
     path.write_bytes(whole)
     assert tried("kodeks_xml", "--file", str(path))[0] == 0
 
 
 # --- The USB bus --------------------------------------------------------------------------------------------------
 
-NO_KEY = "CRITICAL - no SenseLock key among 1 USB device | keys=0;;1:;0 forwarded=0;;;0"
-ONE_KEY = "OK - 1 SenseLock key: 0471:485d at 1-2, local | keys=1;;1:;0 forwarded=0;;;0"
+NO_KEY = "CRITICAL - no SenseLock key among 1 USB device"
+ONE_KEY = "OK - 1 SenseLock key: 0471:485d at 1-2, local"
 
 
 @pytest.mark.parametrize(
@@ -355,7 +312,7 @@ def test_a_device_that_vanishes_between_listing_and_reading() -> None:
         pulled.join()
     assert said == (
         3, "UNKNOWN - cannot tell whether the key with serial 97 is here: no readable serial at 1-1, 1-2; see whether its forwarder hangs, or leave --serial out; cannot tell whether the key is local: "
-        "0471:485d at 1-2, location unknown; see where it is plugged in, and leave --location out | keys=2;;1:;0 forwarded=0;;;0")  # fmt: skip
+        "0471:485d at 1-2, location unknown; see where it is plugged in, and leave --location out")  # fmt: skip
 
 
 # --- Tools, processes, limits of the machine ----------------------------------------------------------------------
@@ -370,7 +327,7 @@ def test_an_engine_that_ignores_its_children_hides_no_exit_code(tmp_path: Path) 
     with ForwarderTools(tmp_path) as tools:
         tool = f"{tools.prints('utnm', b'', code=24)} -c 'state 192.0.2.20 5'"
         said = tried("usb_redirector", "--product", "seh-utn", *DATED, "--list-command", tool, around=IGNORING_CHILDREN)
-    assert said == (2, "CRITICAL - the key is not available at the dongle server | time=T;;;0")
+    assert said == (2, "CRITICAL - the key is not available at the dongle server")
 
 
 def test_an_engine_that_blocks_every_signal(tmp_path: Path) -> None:
@@ -388,7 +345,7 @@ def test_a_grandchild_in_a_session_of_its_own_keeps_the_output(tmp_path: Path) -
         tool = str(tools.leaves_a_child("tool", sample("usbsrv-list-key-shared-constructed.txt"), own_session=True))
         state, said = tried("usb_redirector", "--product", "usb-redirector", *DATED, "--list-command", f"'{tool}'", "--device", "0471:485d", limit=3)
     assert (state, said) == (
-        0, "OK - license of USB Redirector is perpetual; key 0471:485d is offered by the forwarder | devices=1;;;0 time=T;;;0")  # fmt: skip
+        0, "OK - license of USB Redirector is perpetual; key 0471:485d is offered by the forwarder")  # fmt: skip
 
 
 @pytest.mark.parametrize("what", ["dribbles", "floods stderr"])
@@ -406,13 +363,12 @@ def test_tools_that_never_stop_talking(what: str, tmp_path: Path) -> None:
 
 
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-THREADS = "UNKNOWN - no thread can be started while starting: raise the limits of processes and memory"
 
 
 @pytest.mark.parametrize("check", SERVICES)
 def test_no_thread_can_be_started(check: str) -> None:
     outcome = run_process([*AS_NOBODY, *limited(nproc=1), *command(check, python="/usr/bin/python3")])
-    assert judged(check, outcome, 10) == (3, THREADS)
+    assert judged(check, outcome, 10) == (3, "UNKNOWN - no thread can be started: raise the limits of processes and memory")
 
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
@@ -423,174 +379,7 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
     assert (state, said.partition(" cannot ")[2]) == (3, "be started (Too many open files)")
 
 
-@pytest.mark.parametrize("check", SERVICES)
-@pytest.mark.parametrize("how", ["in a statement", "between functions", "empty", "zero bytes", "unreadable"])
-def test_a_runtime_that_a_failed_copy_has_cut(check: str, how: str, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
-    file = folder / "plugin_runtime.py"
-    text = file.read_text()
-    cut = {"in a statement": text[: text.index("def begin(") + 30], "between functions": text[: text.index("def begin(")], "empty": "",
-           "zero bytes": "\0" * 5000, "unreadable": "\ufffd = \udc80"}[how]  # fmt: skip
-    file.write_text(cut, errors="surrogateescape")
-    outcome = run_check(check, checks=folder)
-    assert judged(check, outcome, 10) == (3, "UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")
-
-
-def test_a_runtime_cut_at_any_line(tmp_path: Path) -> None:
-    """Cut between two statements it is valid Python still, and what is missing would be missed in the middle of a run."""
-    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
-    file = folder / "plugin_runtime.py"
-    lines = file.read_text().splitlines(keepends=True)
-    said = set()
-    for kept in range(1, lines.index("def begin(service: str, module: str) -> None:\n"), 11):
-        file.write_text("".join(lines[:kept]))
-        said.add(judged("senselock", run_check("senselock", "-t", "2", checks=folder), 2))
-    assert said == {(3, "UNKNOWN - plugin_runtime.py beside this check is incomplete: copy the whole checks folder again")}
-
-
-@pytest.fixture
-def open_checks() -> Iterator[Path]:
-    """A copy of the checks that any user may read; pytest's own folder is closed to others."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(shutil.copytree(CHECKS, Path(folder) / "checks", ignore=shutil.ignore_patterns("__pycache__")))
-
-
-@pytest.mark.parametrize("check", SERVICES)
-def test_a_runtime_that_others_alone_may_read(check: str, open_checks: Path) -> None:
-    (open_checks / "plugin_runtime.py").chmod(0o600)
-    outcome = run_process([*AS_NOBODY, *command(check, python="/usr/bin/python3", checks=open_checks)])
-    said = "UNKNOWN - plugin_runtime.py beside this check cannot be read by this user: run chmod a+r on it"
-    assert judged(check, outcome, 10) == (3, said)
-
-
-def cut_compiled(checks: Path, name: str, keep: int) -> Path:
-    """Compile a file of the checks and cut what Python keeps of it."""
-    compiled = Path(py_compile.compile(str(checks / f"{name}.py"), doraise=True) or "")
-    compiled.write_bytes(compiled.read_bytes()[:keep])
-    return compiled
-
-
-@pytest.mark.parametrize("check", SERVICES)
-def test_a_compiled_runtime_that_is_cut(check: str, open_checks: Path) -> None:
-    cut_compiled(open_checks, "plugin_runtime", 5000)
-    outcome = run_check(check, checks=open_checks)
-    assert judged(check, outcome, 10) == (3, "UNKNOWN - the folder __pycache__ beside this check is damaged: remove it")
-
-
-@pytest.mark.parametrize("how", ["cut", "unreadable"])
-def test_a_part_that_is_cut_or_unreadable(how: str, open_checks: Path) -> None:
-    file = open_checks / "forwarder_log.py"
-    words = ("--product", "generic", "--log", "/x", "--log-pattern", "X")
-    if how == "cut":
-        file = cut_compiled(open_checks, "forwarder_log", 5000)
-        said = f"UNKNOWN - {file} is damaged: remove it"
-    else:
-        file.chmod(0o600)
-        said = f"UNKNOWN - {file} cannot be read by this user: run chmod a+r on it"
-    outcome = run_process([*AS_NOBODY, *command("usb_redirector", *words, python=sys.executable, checks=open_checks)])
-    assert judged("usb_redirector", outcome, 10) == (3, said)
-
-
-@pytest.mark.parametrize("check", SERVICES)
-def test_no_memory_to_start(check: str, tmp_path: Path) -> None:
-    """Where Python itself just starts, the first file that is too much is plugin_runtime.py: at 17 to 20 MB here."""
-    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
-    (folder / "plugin_runtime.py").write_text("raise MemoryError")
-    assert judged(check, run_check(check, checks=folder), 10) == (3, "UNKNOWN - out of memory while starting")
-
-
-LOGGED = ("--product", "generic", "--log", "{report}", "--log-pattern", "X", "--state-dir", "{folder}")
-PARTS = {
-    "kodeks_binding": ("kodeks_xml", ("-H", "192.0.2.1", "--source", "page")),
-    "kodeks_http": ("kodeks_xml", ("-H", "192.0.2.1", "--source", "page")),
-    "kodeks_record": ("kodeks_xml", ("--file", "{report}")),
-    "kodeks_report": ("kodeks_xml", ("--file", "{report}")),
-    "forwarder_facts": ("usb_redirector", LOGGED),
-    "forwarder_products": ("usb_redirector", LOGGED),
-    "forwarder_collector": ("usb_redirector", LOGGED),
-    "forwarder_lists": ("usb_redirector", ("--product", "usbip", "-H", "192.0.2.1")),
-    "forwarder_log": ("usb_redirector", LOGGED),
-}
-"""What is neither a check nor plugin_runtime, and a run that needs it."""
-
-
-def test_every_part_is_named() -> None:
-    assert set(PARTS) == {file.stem for file in CHECKS.glob("*.py")} - {"plugin_runtime", *(f"check_{check}" for check in SERVICES)}
-
-
-@pytest.mark.parametrize("how", ["missing", "in a statement", "between functions", "empty", "zero bytes", "unreadable"])
-@pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_a_failed_copy_has_cut_or_left_out(part: str, how: str, tmp_path: Path) -> None:
-    check, arguments = PARTS[part]
-    report = tmp_path / "report.xml"
-    report.write_text("<a/>\n")
-    words = [argument.format(report=report, folder=tmp_path) for argument in arguments]
-    folder = Path(shutil.copytree(CHECKS, tmp_path / "checks", ignore=shutil.ignore_patterns("__pycache__")))
-    file = folder / f"{part}.py"
-    text = file.read_text()
-    last = [found.start() for found in re.finditer(r"^(?:def|class|[A-Z_]+ =) ?", text, re.MULTILINE)][-1]
-    cut = {"in a statement": text[: last + 10], "between functions": text[:last], "empty": "", "zero bytes": "\0" * 5000,
-           "unreadable": "\ufffd = \udc80", "missing": ""}[how]  # fmt: skip
-    file.write_text(cut, errors="surrogateescape")
-    problem = "beside this check is incomplete: copy the whole checks folder again"
-    if how == "missing":
-        file.unlink()
-        problem = "is missing beside this check: copy the whole checks folder"
-    outcome = run_check(check, *words, checks=folder)
-    assert judged(check, outcome, 10) == (3, f"UNKNOWN - {part}.py {problem}")
-
-
-# --- Disks, homes, clocks, logs -----------------------------------------------------------------------------------
-
-
-def mounted(*mounts: str) -> list[str]:
-    """A command prefix with mounts of its own: "size=4k /folder" is a tmpfs of that size, "ro /folder" a read-only one."""
-    lines = [f"mount -t tmpfs -o {mount.split()[0]} none {mount.split()[1]}" for mount in mounts]
-    fill = [f"head -c 1M /dev/zero >{mount.split()[1]}/full 2>&-" for mount in mounts if mount.startswith("size")]
-    return ["unshare", "-m", "sh", "-c", " && ".join(lines) + "; " + "; ".join([*fill, 'exec "$@"']), "sh"]
-
-
-NEWS = f"{datetime.now():%Y-%m-%d %H:%M}"  # at the first look a line must tell that it is news
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> list[str]:
-    """The arguments that watch a log with one matching line, tmp_path/forwarder.log."""
-    (tmp_path / "forwarder.log").write_text(f"started\n{NEWS} license expired\n")
-    return ["--product", "generic", "--log", str(tmp_path / "forwarder.log"), "--log-pattern", "license"]
-
-
-def test_disk_full(log: list[str], tmp_path: Path) -> None:
-    """The match is told first; that it cannot be remembered is told too, for the alarm may repeat."""
-    (tmp_path / "state").mkdir()
-    state, said = tried("usb_redirector", *log, "--state-dir", str(tmp_path / "state"), around=mounted(f"size=4k {tmp_path}/state"))
-    said = re.sub(r"state/\S+\.json", "state/X", said)
-    assert (state, said) == (
-        2, f"CRITICAL - log {log[3]} has a matching line: {NEWS} license expired; how far log {log[3]} was read cannot be remembered in "
-        f"{tmp_path}/state/X: No space left on device; give a --state-dir that can be written")  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("home", "mounts", "code", "line"),
-    [
-        pytest.param("{home}", ["ro {home}", "size=1M,mode=777 /var/tmp"], 3, None, id="read-only home, full /var/tmp"),
-        pytest.param("{home}", ["ro {home}", "nodev /var/tmp"], 2, f"CRITICAL - log {{log}} has a matching line: {NEWS} license expired", id="read-only home"),
-        pytest.param("/nonexistent/\x01home", ["nodev /var/tmp", "ro /mnt"], 2, f"CRITICAL - log {{log}} has a matching line: {NEWS} license expired", id="strange home"),
-        pytest.param("{home}", ["ro {home}", "ro /var/tmp"], 3,
-                     "UNKNOWN - no place to remember how far the log was read ({home}/.local/state/check_usb_redirector: Read-only file system; "
-                     "/var/tmp/check_usb_redirector-0: Read-only file system): give --state-dir", id="nothing is writable"),
-    ],
-)  # fmt: skip
-def test_homes(home: str, mounts: list[str], code: int, line: str | None, log: list[str], tmp_path: Path) -> None:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    around = mounted(*(mount.format(home=folder) for mount in mounts))
-    state, said = tried("usb_redirector", *log, around=around, env={"HOME": home.format(home=folder), "XDG_STATE_HOME": ""})
-    if line is None:
-        assert state == 2 and "No space left on device" in said
-    else:
-        assert (state, said) == (code, line.format(home=folder, log=log[3]))
+# --- Homes and clocks ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("check", SERVICES)
@@ -598,27 +387,6 @@ def test_no_home_and_no_path(check: str) -> None:
     quick = {"senselock": ("-c", "0:"), "kodeks_xml": ("--file", "/nonexistent"), "usb_redirector": ("--product", "generic", *DATED)}[check]
     usual = tried(check, *quick)
     assert tried(check, *quick, env={"HOME": "", "PATH": "", "XDG_STATE_HOME": "", "LANG": "x" * 5000, "TZ": "../../etc/shadow"}) == usual
-
-
-def test_a_log_that_others_alone_may_read() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own folder is closed to other users
-        Path(folder).chmod(0o777)
-        log = Path(folder) / "forwarder.log"
-        log.write_text("license\n")
-        log.chmod(0o600)
-        words = ("--product", "generic", "--log", str(log), "--log-pattern", "license", "--state-dir", folder)
-        outcome = run_process(command("usb_redirector", *words, python=[*AS_NOBODY, "/usr/bin/python3"]))
-        assert judged("usb_redirector", outcome, 10) == (3, f"UNKNOWN - log {log} cannot be read: Permission denied")
-
-
-def test_a_log_larger_than_any_disk(log: list[str], tmp_path: Path) -> None:
-    """A hole of 100 GB with a line at its end: only the end is read."""
-    with (tmp_path / "forwarder.log").open("r+b") as file:
-        file.truncate(100 << 30)
-        file.seek(0, os.SEEK_END)
-        file.write(f"\n{NEWS} license gone\n".encode())
-    said = tried("usb_redirector", *log, "--state-dir", str(tmp_path), limit=5, around=limited(**{"as": 160 << 20}))
-    assert said == (2, f"CRITICAL - log {log[3]} has a matching line: {NEWS} license gone")
 
 
 @contextmanager
@@ -634,7 +402,7 @@ def test_a_clock_that_was_never_set(tmp_path: Path) -> None:
     with clock(tmp_path, "-40y") as (env, _):
         state, said = tried("usb_redirector", "--product", "generic", "--license-expires", "2027-01-31", env=env)
     said = re.sub(r"says [0-9-]{10}:", "says YYYY-MM-DD:", said)
-    assert (state, said.partition(" | ")[0]) == (3, "UNKNOWN - this machine's clock says YYYY-MM-DD: license of the forwarder until 2027-01-31 cannot be judged, set the clock")
+    assert (state, said) == (3, "UNKNOWN - this machine's clock says YYYY-MM-DD: license of the forwarder until 2027-01-31 cannot be judged, set the clock")
 
 
 def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:
@@ -644,25 +412,15 @@ def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:
         jump.start()
         said = tried("kodeks_xml", "-H", server.host, "-p", str(server.port), limit=1.3, env=env)
         jump.join()
-    assert said == (3, f"UNKNOWN - {server.url}/sysinfo/si_save_request accepted the connection and did not answer in time; raise -t, or look what keeps the server busy")
+    assert said[0] == 3 and "did not answer in time" in said[1], said
 
 
 def test_a_report_that_a_clock_set_back_puts_into_the_future(tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_bytes(small())
     with clock(tmp_path, "-7200") as (env, _):
         state, said = tried("kodeks_xml", "--file", str(tmp_path / "x.xml"), "-w", ":26", env=env)
-    assert (state, said.partition(" | ")[0]) == (
+    assert (state, said) == (
         3, "UNKNOWN - the report is dated 2.0 hours in the future: check the clocks and time zones of both machines")  # fmt: skip
-
-
-def test_a_match_is_held_no_longer_by_a_clock_set_back(log: list[str], tmp_path: Path) -> None:
-    words = [*log, "--state-dir", str(tmp_path), "--log-hold", "60"]
-    assert tried("usb_redirector", *words)[0] == 2
-    with clock(tmp_path, "-7200") as (env, _):
-        back = tried("usb_redirector", *words, env=env)
-    assert back == (2, f"CRITICAL - log {log[3]} has a matching line (0 minutes ago): {NEWS} license expired")
-    with clock(tmp_path, "-3500") as (env, _):
-        assert tried("usb_redirector", *words, env=env) == (0, f"OK - no new matching line in log {log[3]}")
 
 
 # --- Many at once -------------------------------------------------------------------------------------------------
@@ -671,7 +429,7 @@ def test_a_match_is_held_no_longer_by_a_clock_set_back(log: list[str], tmp_path:
 @pytest.mark.xdist_group("many at once")
 def test_many_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All three checks at once, far more than there are processors: none breaks the contract, none is wrong."""
-    number = 200 if BIG else 60
+    number = 60
     limit = 60.0
     with KodeksServer() as server, UsbBus() as bus, forwarder_daemon("usbsrvd"), ForwarderTools(tmp_path) as tools:
         bus.add_key(port="1-2")
@@ -680,8 +438,7 @@ def test_many_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
             ("senselock", [], bus.env(), ONE_KEY),
             ("kodeks_xml", ["-H", server.host, "-p", str(server.port), "-l", USER, "--source", "page"], {"KODEKS_PASSWORD": PASSWORD}, WORKS_ON_PAGE),
             ("usb_redirector", ["--product", "usb-redirector", *DATED, "--list-command", f"'{tool}'", "--process", "usbsrvd"], {},
-             "OK - license of USB Redirector is perpetual; process usbsrvd is running; 1 of 2 devices offered or attached "
-             "| processes=1;;;0 devices=1;;;0 time=T;;;0"),
+             "OK - license of USB Redirector is perpetual; process usbsrvd is running; 1 of 2 devices offered or attached"),
         ]  # fmt: skip
 
         def one(index: int) -> tuple[tuple[int, str], str, float]:

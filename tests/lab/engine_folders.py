@@ -87,6 +87,11 @@ class Folder:
         """Where a file of the folder ("/etc/passwd") lies on this machine."""
         return self.root / name.lstrip("/")
 
+    def version_of(self, engine: str) -> str:
+        """The version of an engine in it, as tests/engines.txt has it."""
+        (found,) = (row.version for row in self.rows if row.engine == engine)
+        return found
+
     def command(self, *argv: str | Path, env: Mapping[str, str] | None = None) -> list[str]:
         """The command line that runs a program in the folder, with `env` added to the environment of this program only."""
         variables = ["/usr/bin/env", *(f"{name}={value}" for name, value in env.items())] if env else []

@@ -156,7 +156,7 @@ class Evening:
             f"[check_senselock]\nlocation = forwarded\n"
             f"[check_usb_redirector]\nproduct = usb-redirector\nprocess = {self.daemon_name}\nlist-command = {self.list_tool} -list\ndevice = {KEY}\n"
             f"hostname = 127.0.0.1\nport = {self.forwarder_port}\nlicense-expires = {ends.isoformat()}\n"
-            f"[check_kodeks_xml]\nhostname = {self.kodeks.host}\nport = {self.kodeks.port}\nsource = page\n"
+            f"[check_kodeks_xml]\nhostname = {self.kodeks.host}\nport = {self.kodeks.port}\n"
             f"logname = {USER}\npassword = {PASSWORD}\n"
         )
         new = self.ini.with_suffix(".new")

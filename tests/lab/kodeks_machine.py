@@ -54,7 +54,7 @@ def install_plugins(folder: Path, programs: Folder | None) -> None:
     shutil.copytree(CHECKS, folder / "kodeks", ignore=shutil.ignore_patterns("__pycache__"))
     compiling = ["-m", "compileall", "-q", str(folder / "kodeks")]
     subprocess.run(programs.command("/usr/bin/python3", *compiling) if programs else [sys.executable, *compiling], check=True)
-    for name in ("negate", "check_tcp", "check_nrpe"):
+    for name in ("check_tcp", "check_nrpe"):
         (folder / name).symlink_to(STANDARD_PLUGINS / name)
 
 

@@ -1,6 +1,6 @@
 """The real Nagios Core 4 on a lab's hosts, with the project's own object files and Debian's own nagios.cfg.
 
-    with NagiosCore(sink, hosts) as nagios:
+    with NagiosCore(sink, hosts, plugins) as nagios:
         nagios.wait_all_ok()
 
 What differs from an operator's Debian: paths, minutes that last `unit` seconds,
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -18,9 +19,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from types import TracebackType
 
 from lab.engine_folders import Folder, folder_of
-from lab.engine_process import ENGINE_USER, EngineProcess, await_true, hand_over
+from lab.engine_process import ENGINE_USER, EngineProcess, await_true, hand_over, open_folder
 from lab.notify_sink import NotificationSink
 from lab.run_check import ROOT
 
@@ -70,7 +72,7 @@ def verified(programs: Folder, main: Path, *options: str) -> None:
     """Let Nagios check a configuration; AssertionError if it finds an error or warns."""
     done = subprocess.run(programs.command(BINARY, "-v", *options, main), capture_output=True, text=True, check=False)
     clean = done.returncode == 0 and "Total Warnings: 0" in done.stdout and "Total Errors:   0" in done.stdout
-    assert clean, f"nagios4 -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
+    assert clean, f"{BINARY} -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
 
 
 Directives = Mapping[str, str]
@@ -168,6 +170,48 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], text)
 
 
+class FakeAgents:
+    """A plugin folder whose `check_nrpe` answers what a test has written: for each agent (its port) and command a line and an
+    exit code. It writes down every call."""
+
+    _PROGRAM = """\
+#!/bin/sh
+# The shipped files call it with -H ADDRESS -p PORT ... -c COMMAND.
+port=$4
+for word; do command=$word; done
+echo "$port $command" >> "${0%/*}/calls"
+code=0 line="agent OK | key_state=0"
+[ ! -e "${0%/*}/$port.$command" ] || { read -r code; IFS= read -r line; } < "${0%/*}/$port.$command"
+printf '%s\\n' "$line"
+exit "$code"
+"""
+
+    def __init__(self) -> None:
+        self.folder = open_folder("fake-agents.")
+        program = self.folder / "check_nrpe"
+        program.write_text(self._PROGRAM)
+        program.chmod(0o755)
+        (self.folder / "calls").touch()
+        (self.folder / "calls").chmod(0o666)
+
+    def __enter__(self) -> FakeAgents:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        shutil.rmtree(self.folder)
+
+    def answer(self, port: int, command: str, code: int, line: str) -> None:
+        """From now on the agent at this port says so to this command."""
+        new = self.folder / "new"
+        new.write_text(f"{code}\n{line}\n")
+        os.replace(new, self.folder / f"{port}.{command}")
+
+    def calls(self, port: int) -> list[str]:
+        """The commands that this agent has been asked for."""
+        rows = [line.split() for line in (self.folder / "calls").read_text().splitlines()]
+        return [row[1] for row in rows if row[0] == str(port)]
+
+
 class NagiosCore(EngineProcess):
     """The engine. `unit` is how many seconds a minute of the templates lasts; `programs` is where it is installed."""
 
@@ -176,6 +220,7 @@ class NagiosCore(EngineProcess):
     ) -> None:
         super().__init__("nagios")
         self.programs = programs or folder_of("nagios")
+        self.version = self.programs.version_of("nagios")
         self.hosts = tuple(hosts)
         for name in ("rw", "tmp", "spool", "archives", "conf.d"):
             (self.folder / name).mkdir()
@@ -221,6 +266,8 @@ class NagiosCore(EngineProcess):
             "service_inter_check_delay_method": "n",
             "host_inter_check_delay_method": "n",
             "cached_service_check_horizon": 0,
+            "service_freshness_check_interval": 1,
+            "additional_freshness_latency": 0,
             "cached_host_check_horizon": 0,
         }
         lines = []

@@ -5,7 +5,9 @@ first broken link is told first is the order in which samples arrive; so here ev
 sample its own delay. The model reads the expressions from the YAML and keeps to what the server does (documentation of
 6.0, "Trigger dependencies", "Triggers"): a trigger is looked at when one of its items has a new value, those it depends
 on first; it changes neither way while one of those has a problem; with a recovery expression a problem ends when the
-first expression is false and the second is true. test_evening.py holds the same stories against real servers.
+first expression is false and the second is true. The dependent items of one answer get their values one by one, in any
+order, and with several history syncers triggers are looked at in between (seen with 6.0 and 7.0). test_evening.py and
+test_recorded_lines.py hold the same stories against real servers.
 
 When a line was down, a proxy's values arrive late. The server takes one value of each item in a round and judges by each as
 of its own time (seen with 7.0; `tests/fleet` plays it for real).
@@ -25,7 +27,7 @@ import yaml
 LONGEST_DELAY = 3.0  # seconds from the beginning of a check to its value at the server: the agent's limit
 KEPT = 64  # samples of an item that any expression may ask for
 
-_CALL = re.compile(r"(count|nodata)\(/[^/]+/([\w.]+),([^),]+)(?:,\"(\w+)\",\"([^\"]*)\")?\)")
+_CALL = re.compile(r"(count|nodata)\(/[^/]+/([\w.]+),\"?([^),\"]+)\"?(?:,\"(\w+)\",\"([^\"]*)\")?\)")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ def read_triggers(template: Path, macros: Mapping[str, str]) -> list[Trigger]:
         for name, value in macros.items():
             expression = expression.replace(name, value)
         python = _CALL.sub(lambda call: f"{call[1]}({', '.join(repr(part) for part in call.groups()[1:] if part is not None)})", expression)
-        assert re.fullmatch(r"(?:(?:count|nodata)\((?:'[^']*'(?:, )?)+\)=\d|and|or|[() ])+", python), expression
-        return compile(re.sub(r"=(\d)", r"==\1", python), template.name, "eval")
+        assert re.fullmatch(r"(?:(?:count|nodata)\((?:'[^']*'(?:, )?)+\)=\d+|and|or|[() ])+", python), expression
+        return compile(re.sub(r"\)=(\d)", r")==\1", python), template.name, "eval")
 
     left = {}
     for trigger in export["triggers"]:
@@ -82,7 +84,8 @@ class Server:
         self._functions: dict[str, object] = {"count": self._count, "nodata": lambda *_: 0}  # the agent is alive in these nights
 
     def receive(self, time: float, values: Mapping[str, float]) -> None:
-        """New values that one answer of the agent brought. `time` is theirs: late ones are older than what is known already."""
+        """New values, each of another item, that are looked at together. `time` is theirs: late ones are older than what is
+        known already."""
         self._now = time
         for item, value in values.items():
             kept = self._values.setdefault(item, [])
@@ -139,13 +142,18 @@ class Check:
 
 
 def play(
-    triggers: Sequence[Trigger], checks: Iterable[Check], until: float, chance: random.Random, cut: tuple[float, float] | None = None
+    triggers: Sequence[Trigger],
+    checks: Iterable[Check],
+    until: float,
+    chance: random.Random,
+    cut: tuple[float, float] | None = None,
+    before: int = 40,
 ) -> Server:
-    """A night of `until` seconds. The server has watched for a while before it begins at second 0. From the first to the
-    second of `cut` the line to the proxy is down."""
+    """A night of `until` seconds. The server has watched for `before` samples of each check before it begins at second 0. From
+    the first to the second of `cut` the line to the proxy is down."""
     arrivals = []
     for number, check in enumerate(checks):
-        moment = -40 * check.interval + (chance.uniform(0, check.interval) if check.phase is None else check.phase)
+        moment = -before * check.interval + (chance.uniform(0, check.interval) if check.phase is None else check.phase)
         waiting = 0
         while moment < until:
             time = moment + chance.uniform(0, LONGEST_DELAY)
@@ -155,5 +163,6 @@ def play(
             moment += check.interval
     server = Server(triggers)
     for _, _, _, time, values in sorted(arrivals, key=lambda arrival: arrival[:3]):
-        server.receive(time, values)
+        for item in chance.sample(sorted(values), len(values)):
+            server.receive(time, {item: values[item]})
     return server

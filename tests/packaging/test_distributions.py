@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from lab.run_check import CHECKS, ROOT, SERVICES, run_process
+from lab.tree import copy_of_the_tree
 
 pytestmark = pytest.mark.xdist_group("packaging-debian")
 
@@ -67,6 +68,14 @@ def test_the_wheel_installs_the_commands(packages: Path, tmp_path: Path, check: 
     outcome = run_process([str(tmp_path / "bin" / check), "-V"], env={"PYTHONPATH": str(site)})
     assert (outcome.code, outcome.stderr) == (3, b"")
     assert outcome.text.startswith(f"{check} ")
+
+
+def test_a_python_without_the_tools_makes_an_environment_for_them(tmp_path: Path) -> None:
+    tree = copy_of_the_tree(tmp_path / "tree")
+    done = subprocess.run(["/usr/bin/python3", "-I", tree / "packaging/build.py"], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tree / ".venv/packaging/bin/shtab").exists()
+    assert {file.name for file in (tree / "dist").iterdir()} == {f"check_{name}" for name in SERVICES}
 
 
 def test_nothing_newer_than_python_3_9_is_used() -> None:

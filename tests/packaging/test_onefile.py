@@ -78,15 +78,15 @@ def test_built_elsewhere_and_by_another_user_they_are_the_same_bytes(dist: Path,
 
 NO_USB = "no SenseLock key: no USB bus is visible here (a container, or a machine without a USB controller)"
 RUNS = [
-    pytest.param("check_senselock", ["-c", "0:"], (0, f"SENSELOCK OK - {NO_USB} | keys=0;;;0 forwarded=0;;;0\n"), id="senselock: pyusb and libusb work"),
-    pytest.param("check_senselock", [], (2, f"SENSELOCK CRITICAL - {NO_USB} | keys=0;;1:;0 forwarded=0;;;0\n"), id="senselock: no key"),
+    pytest.param("check_senselock", ["-c", "0:"], (0, f"SENSELOCK OK - {NO_USB} | keys=0;;;0 forwarded=0;;;0 key_state=0\n"), id="senselock: pyusb and libusb work"),
+    pytest.param("check_senselock", [], (2, f"SENSELOCK CRITICAL - {NO_USB} | keys=0;;1:;0 forwarded=0;;;0 key_state=2\n"), id="senselock: no key"),
     pytest.param("check_senselock", ["--crit", "1"],
                  (3, "SENSELOCK UNKNOWN - unknown option --crit; check_senselock --help lists the options\n"), id="senselock: wrong option"),
     pytest.param("check_kodeks_xml", ["-w", "5:1", "--file", "/x"],
                  (3, "KODEKS_XML UNKNOWN - argument -w/--warning: range '5:1' has its start above its end; check_kodeks_xml --help lists the options\n"),
                  id="kodeks_xml: wrong range"),
     pytest.param("check_usb_redirector", ["--product", "generic", "--license-expires", "perpetual"],
-                 (0, "USB_REDIRECTOR OK - license of the forwarder is perpetual\n"), id="usb_redirector: license"),
+                 (0, "USB_REDIRECTOR OK - license of the forwarder is perpetual | license_state=0\n"), id="usb_redirector: license"),
 ]  # fmt: skip
 SUPPORTED = ["3.9", "3.10", "3.11", "3.12", "3.13"]
 

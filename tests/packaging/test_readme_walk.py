@@ -1,4 +1,4 @@
-"""A newcomer walks through "Ten minutes to the first alert": every command of that part of the README, word for word.
+"""A newcomer walks through docs/install.md, "Ten minutes to the first alert": every command of that page, word for word.
 
 On a throw-away copy of a Debian machine with the engines, one for each engine. The newcomer's editor changes what a newcomer must change; there is
 no systemd, so services are started by hand where the next command needs them. Addresses of the example are this machine.
@@ -18,8 +18,7 @@ from lab.throwaway_machine import ThrowawayMachine
 
 pytestmark = pytest.mark.xdist_group("packaging-readme")
 
-README = Page(ROOT / "README.md")
-PART = "Ten minutes to the first alert"
+INSTALL = Page(ROOT / "docs/install.md")
 PASSWORD = "a-password-of-the-lab"
 EDITOR = f"""#!/bin/sh
 case $1 in
@@ -31,7 +30,7 @@ grep -q . $1
 
 
 class Newcomer:
-    """Who follows the README on a machine."""
+    """Who follows the page on a machine."""
 
     def __init__(self, machine: ThrowawayMachine) -> None:
         self.machine = machine
@@ -45,7 +44,7 @@ class Newcomer:
         self.machine.run("sh", "-c", f"cat >{path} <<'END'\n{text}END\n")
 
     def types(self, line: str) -> Outcome:
-        """One line of the README, in the clone. Only a check may answer with another exit code than 0."""
+        """One line of the page, in the clone. Only a check may answer with another exit code than 0."""
         words = line.replace("-H 192.0.2.10", f"-H 127.0.0.1 -p {self.port}")
         env = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"}
         outcome = self.machine.try_run("sh", "-c", f"cd {ROOT} && {words}", env=env)
@@ -61,23 +60,22 @@ class Newcomer:
 
 
 class Step(NamedTuple):
-    """A code block of the part and the heading above it."""
+    """A code block of the page and the heading above it."""
 
     heading: str
     block: str
 
 
 def steps() -> list[Step]:
-    """The code blocks of the part in their order."""
-    part = README.text.partition(f"\n## {PART}\n")[2].partition("\n## ")[0]
-    sections = re.split(r"^### (.*)\n", part, flags=re.MULTILINE)
+    """The code blocks of the page in their order."""
+    sections = re.split(r"^## (.*)\n", INSTALL.text, flags=re.MULTILINE)
     assert "```" not in sections[0]
     found = zip(sections[1::2], sections[2::2])
     return [Step(heading, block) for heading, text in found for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
 
 
 def blocks(heading: str) -> list[str]:
-    """The code blocks below a heading of the part."""
+    """The code blocks below a heading of the page."""
     return [step.block for step in steps() if step.heading == heading]
 
 
@@ -108,7 +106,7 @@ def newcomer() -> Iterator[Newcomer]:
 def test_nagios(newcomer: Newcomer) -> None:
     machine = newcomer.machine
     on_the_kodeks_machine, on_the_server = blocks("Nagios with NRPE")
-    # Whom the agent answers is for the README to say, so not whom Debian's own file names.
+    # Whom the agent answers is for the page to say, so not whom Debian's own file names.
     machine.run("sed", "-i", "s/^allowed_hosts=.*/allowed_hosts=192.0.2.99/", "/etc/nagios/nrpe.cfg")
     newcomer.write("/etc/nagios/nrpe_local.cfg", f"server_port={newcomer.port}\n")
     assert newcomer.follows(on_the_kodeks_machine).startswith("SENSELOCK ")

@@ -1,7 +1,7 @@
 """Windows, as far as it can be tried without Windows.
 
 The real thing was not run. Three stand-ins: the type checker with the standard library as Windows has it, this
-machine's Python disguised as Windows (lab/faked_windows.py), and the code pages of Russian Windows on stdout.
+machine's Python disguised as Windows (lab/faked_windows.py), and the code pages of Russian Windows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from lab.run_check import CHECKS, ROOT, SERVICES, Outcome, imports_of, run_check
 
 DISGUISE = str(ROOT / "tests/lab/faked_windows.py")
 MODULES = sorted(path.relative_to(CHECKS).as_posix() for path in CHECKS.rglob("*.py"))
-# Behind hasattr(signal, "setitimer") and hasattr(os, "killpg"), which the type checker does not connect with them.
-GUARDED = {'Module has no attribute "ITIMER_REAL"', 'Module has no attribute "SIGKILL"; maybe "SIGILL"?'}
+# Behind hasattr(signal, "setitimer"), hasattr(os, "killpg") and a state of Linux's vhci_hcd, which the type checker does not connect with them.
+GUARDED = {
+    'Module has no attribute "ITIMER_REAL"', 'Module has no attribute "SIGKILL"; maybe "SIGILL"?', 'Module has no attribute "SIGCHLD"',
+    'Module has no attribute "geteuid"; maybe "getpid"?',
+}  # fmt: skip
 
 
 def as_windows(program: Path, *arguments: str, env: dict[str, str] | None = None, stdin: bytes | None = None) -> Outcome:
@@ -162,26 +165,14 @@ def test_a_check_runs_to_its_verdict(tmp_path: Path) -> None:
 
 # --- Code pages -----------------------------------------------------------------------------------------------
 
-SECTION = "Ключ №5 — ☂"
 
-
-@pytest.mark.parametrize(
-    ("encoding", "shown"),
-    [
-        ("cp866", "Ключ №5 \\u2014 \\u2602"),  # the console of Russian Windows
-        ("cp1251", "Ключ №5 — \\u2602"),  # its pipes and files
-        ("cp437", "\\u041a\\u043b\\u044e\\u0447 \\u21165 \\u2014 \\u2602"),  # the console of Western Windows
-        ("utf-8", SECTION),  # python -X utf8
-        ("utf-16", SECTION),  # no code page of a console; the line stays readable as ASCII
-    ],
-)
-def test_no_code_page_stops_a_verdict(encoding: str, shown: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["cp866", "cp1251", "cp437", "utf-16", "utf-8"])
+def test_an_engine_gets_utf_8_whatever_the_code_page(encoding: str, tmp_path: Path) -> None:
     ini = tmp_path / "kodeks.ini"
     ini.write_text("[other]\n")
-    outcome = as_windows(CHECKS / "check_usb_redirector.py", "--extra-opts", f"{SECTION}@{ini}", env={"PYTHONIOENCODING": encoding})
-    expected = f"USB_REDIRECTOR UNKNOWN - --extra-opts: no section [{shown}] in {ini}\n"
-    assert (outcome.code, outcome.stderr) == (3, b"")
-    assert outcome.stdout.decode("utf-8" if encoding == "utf-16" else encoding) == expected
+    outcome = as_windows(CHECKS / "check_usb_redirector.py", "--extra-opts", f"Ключ №5 — ☂@{ini}", env={"PYTHONIOENCODING": encoding})
+    expected = f"USB_REDIRECTOR UNKNOWN - --extra-opts: no section [Ключ №5 — ☂] in {ini}\n"
+    assert (outcome.code, outcome.stderr, outcome.stdout.decode()) == (3, b"", expected)
 
 
 # --- The examples ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 A thousand hosts with three Python plugins a minute and 60 ms each would need more than three cores. So each check was run
 once for each kind of machine and each scene, on the lab's own machine, with the options that the service definitions
 give it; from then on a shell script prints its output and ends with its exit code. Whatever is not a plugin stays real:
-who starts it, when, with which arguments (`negate` included), and what is made of it.
+who starts it, when, with which arguments and what is made of it.
 """
 
 from __future__ import annotations
@@ -59,15 +59,19 @@ def script(outcome: Outcome) -> str:
 
 
 class Recorded:
-    """The machines' plugin folders. A folder is a link to that of the machine's kind and scene, so a scene changes at once."""
+    """The machines' plugin folders. A folder is a link to that of the machine's kind and scene, so a scene changes at once.
+
+    `said` has what the real checks printed: by kind, then by scene and check.
+    """
 
     def __init__(self) -> None:
         self.folder = open_folder("recorded.")
         self.kinds: dict[str, str] = {}
+        self.said: dict[str, Mapping[tuple[str, str], Outcome]] = {}
 
     def __enter__(self) -> Recorded:
         for kind in (FORWARDED, LOCAL):
-            said = outcomes(kind)
+            said = self.said[kind] = outcomes(kind)
             for scene in (WELL, LOST):
                 scripts = {name: script(outcome) for (told, name), outcome in said.items() if told == scene}
                 if kind == FORWARDED:

@@ -36,7 +36,7 @@ def definition(name: str, kind: str, plugins: str) -> IcingaHost:
     """A machine as host.conf.example shows it, but without an agent: the satellite runs the checks."""
     kodeks: dict[str, object] = {
         "key": {"location": kind},
-        "server": {"port": 80, "source": "page", "logname": "smartlogin", "password_file": "/etc/icinga2/kodeks.password"},
+        "server": {"port": 80, "logname": "smartlogin", "password_file": "/etc/icinga2/kodeks.password"},
         "notification": {"command": "site-notify-service", "users": ["oncall"]},
     }
     if kind == FORWARDED:

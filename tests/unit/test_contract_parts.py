@@ -77,8 +77,6 @@ def lines(verdict: Verdict, encoding: str = "utf-8") -> list[bytes]:
         pytest.param(Verdict(1, "a | b=2\nc"), "utf-8", b"X WARNING - a / b=2 c\n", id="sentence cleaned"),
         pytest.param(Verdict(3, "ключ"), "cp1252", b"X UNKNOWN - \\u043a\\u043b\\u044e\\u0447\n", id="console without Cyrillic"),
         pytest.param(Verdict(3, "ключ"), "cp1251", b"X UNKNOWN - \xea\xeb\xfe\xf7\n", id="console of Russian Windows"),
-        pytest.param(Verdict(0, "x", ("a=nan", "b=1e-07", "c='", "d=1 e=2", "ok=-1.5s;~:3;@1:2")), "utf-8",
-                     b"X OK - x | ok=-1.5s;~:3;@1:2\n", id="only valid perfdata"),
         pytest.param(Verdict(0, "x", (), ("one | two", "three\nfour")), "utf-8", b"X OK - x\none / two\nthree four\n", id="details"),
     ],
 )  # fmt: skip

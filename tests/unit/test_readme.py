@@ -1,38 +1,49 @@
-"""The README is true and short: two languages alike, its pictures up to date, its table of the checks as the checks are."""
+"""The README is true and short: two languages alike, its pictures up to date, its tables as the checks and products are.
+
+What stands between `<!-- generated: NAME -->` and `<!-- end -->` is made from checks/. A check or a product was added or changed:
+
+    PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_readme.py && git diff README*
+"""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pictures
 import pytest
+from kodeks_monitoring.forwarders.product import Product, load_product, product_names
 from lab.markdown import Page, drift
-from lab.run_check import CHECKS, ROOT
+from lab.run_check import CHECKS, ROOT, SERVICES
 
-ENGLISH, RUSSIAN = Page(ROOT / "README.md"), Page(ROOT / "README.ru.md")
-CHECK_NAMES = ("check_senselock", "check_usb_redirector", "check_kodeks_xml")
+PAGES = {"en": Page(ROOT / "README.md"), "ru": Page(ROOT / "README.ru.md")}
+INSTALL = {"en": Page(ROOT / "docs/install.md"), "ru": Page(ROOT / "docs/install.ru.md")}
+PROSE_IN_CYRILLIC = {"en": (0.0, 0.05), "ru": (0.6, 1.0)}
 
 # --- Two languages ----------------------------------------------------------------------------------------------------
 
 
-def test_both_languages_are_alike() -> None:
-    assert drift(ENGLISH, RUSSIAN) == []
+@pytest.mark.parametrize("pages", [PAGES, INSTALL], ids=["README", "install"])
+def test_both_languages_are_alike(pages: dict[str, Page]) -> None:
+    assert drift(pages["en"], pages["ru"]) == []
 
 
 def test_each_leads_to_the_other_at_its_top() -> None:
-    assert ENGLISH.text.split("\n")[2] == "[По-русски](README.ru.md)"
-    assert RUSSIAN.text.split("\n")[2] == "[In English](README.md)"
+    assert PAGES["en"].text.split("\n")[2] == "[По-русски](README.ru.md)"
+    assert PAGES["ru"].text.split("\n")[2] == "[In English](README.md)"
 
 
-@pytest.mark.parametrize(("page", "least", "most"), [(ENGLISH, 0.0, 0.05), (RUSSIAN, 0.6, 1.0)], ids=["en", "ru"])
-def test_each_is_in_its_language_and_short(page: Page, least: float, most: float) -> None:
-    prose = re.sub(r"(?s)^```.*?^```|`[^`]*`|\]\([^)]*\)", "", page.text, flags=re.MULTILINE)
+@pytest.mark.parametrize("language", PAGES)
+def test_each_is_in_its_language_and_short(language: str) -> None:
+    page, (least, most) = PAGES[language], PROSE_IN_CYRILLIC[language]
+    prose = re.sub(r"(?s)^```.*?^```|`[^`]*`|\]\([^)]*\)|<!-- gen.*?<!-- end", "", page.text, flags=re.MULTILINE)
     cyrillic = len(re.findall("[А-Яа-яЁё]", prose)) / len(re.findall(r"[^\W\d_]", prose))
     assert least <= cyrillic <= most
-    assert len(page.text.splitlines()) < 250
+    assert len(page.text.splitlines()) <= 150
 
 
 A = "# A\n\n[x](README.ru.md)\n\n## B\n\n```sh\nls\n```\n\n| `-w` | c |\n|---|---|\n| 1 | 2 |\n"
@@ -62,52 +73,127 @@ def test_drift_is_seen(old: str, new: str, what: str, tmp_path: Path) -> None:
     assert drift(Page(left), Page(right)) == []
 
 
-# --- The checks -------------------------------------------------------------------------------------------------------
+# --- The table of the checks ------------------------------------------------------------------------------------------
+
+HEADS = {
+    "checks": {"en": ("check", "what it does"), "ru": ("проверка", "что делает")},
+    "forwarders": {
+        "en": ("`--product`", "forwarder", "asked if nothing else is named", "date needed", "how well proven"),
+        "ru": ("`--product`", "программа проброса", "что спрашивают, если не указано другое", "нужна дата", "чем подтверждено"),
+    },
+}
+RUSSIAN = {
+    "check_senselock": "Считает ключи SenseLock на шине USB этой машины и говорит, вставлены они в неё или проброшены.",
+    "check_usb_redirector": "Следит за программой проброса USB: её лицензия, список устройств, процесс, служба и порт.",
+    "check_kodeks_xml": "Спрашивает сервер «Кодекс»/«Техэксперт» или сохранённый отчёт sysinfo, работает ли ключ SenseLock.",
+}
+"""What the checks say of themselves in English. A check that is not here speaks English in the Russian table, too."""
 
 
-def parser_of(check: str) -> argparse.ArgumentParser:
-    """The option parser of a check."""
-    parser = importlib.import_module(check).options()
-    assert isinstance(parser, argparse.ArgumentParser)
-    return parser
+def description_of(check: Path) -> str:
+    """The first line of what a check says of itself with -h, below its usage."""
+    done = subprocess.run([sys.executable, check, "-h"], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    return done.stdout.split("\n")[2]
 
 
-def column(check: str) -> dict[str, str]:
-    """What the table of the checks says about one of them, by the first cell of the row."""
-    (table,) = [table for table in ENGLISH.tables if table[0][1:] == list(CHECK_NAMES)]
-    place = table[0].index(check)
-    return {row[0]: row[place] for row in table[1:]}
+def rows_of_checks(language: str, folder: Path = CHECKS) -> list[tuple[str, ...]]:
+    """A row for each check that lies in the folder."""
+    rows: list[tuple[str, ...]] = []
+    for path in sorted(folder.glob("check_*.py")):
+        page = Path("docs", f"{path.stem}.ru.md" if language == "ru" else f"{path.stem}.md")
+        shown = f"[{path.stem}]({page})" if (ROOT / page).exists() else path.stem
+        english = description_of(path)
+        rows.append((shown, RUSSIAN.get(path.stem, english) if language == "ru" else english))
+    return rows
 
 
-@pytest.mark.parametrize("check", CHECK_NAMES)
-def test_the_table_names_options_that_the_check_has(check: str) -> None:
-    options = {name for action in parser_of(check)._actions for name in action.option_strings}
-    named = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", " ".join(re.findall("`([^`]+)`", " ".join(column(check).values())))))
-    assert len(named) >= 4
-    assert named - options == set()
+# --- The table of the forwarders --------------------------------------------------------------------------------------
+
+WORDS: dict[object, dict[str, str]] = {  # of what is derived from a product
+    "process": {"en": "process", "ru": "процесс"}, "service": {"en": "service", "ru": "служба"},
+    "exit code": {"en": "nothing: give `--list-command`, it is judged by its exit code",
+                  "ru": "ничего: задайте `--list-command`, решает её код завершения"},
+    "any other": {"en": "any other", "ru": "любая другая"},
+    "attached": {"en": "what is attached here, and its server", "ru": "что подключено здесь, и сервер, который это отдаёт"},
+    "nothing": {"en": "nothing: name a process, a service or a port", "ru": "ничего: укажите процесс, службу или порт"},
+    True: {"en": "yes", "ru": "да"}, False: {"en": "no", "ru": "нет"},
+    "see": {"en": "see its file", "ru": "см. её файл"},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("check", CHECK_NAMES)
-def test_the_table_tells_the_true_thresholds(check: str) -> None:
-    shown = dict(re.findall(r"`(-[wc]) ([^`]+)`", " ".join(column(check).values())))
-    defaults = {action.option_strings[0]: action.default for action in parser_of(check)._actions if action.option_strings[0] in ("-w", "-c")}
-    assert shown == {name: default for name, default in defaults.items() if default is not None}
+def asked_of(product: Product, language: str) -> str:
+    """What a product is asked if nothing else is named, on every side and system."""
+    found = []
+    for source in dict.fromkeys(product.sources.values()):
+        kind, colon, name = source.partition(":")
+        found.append(f"{WORDS[kind][language]} `{name}`" if colon else f"`{source}`")
+    if found:
+        return ", ".join(found)
+    return WORDS["exit code" if product.exit_codes else "attached" if product.read else "nothing"][language]
 
 
-@pytest.mark.parametrize("check", CHECK_NAMES)
-def test_what_every_check_knows(check: str) -> None:
-    sentence = re.search(r"`-t SECONDS\[:STATE\]`, default (\d+)\), know `([^`]+)`", ENGLISH.text)
+def rows_of_forwarders(language: str) -> list[tuple[str, ...]]:
+    """A row for each product. The last cell is written by hand and kept."""
+    by_hand = {row[0]: row[-1] for table in PAGES[language].tables if table[0][0] == "`--product`" for row in table[1:]}
+    rows: list[tuple[str, ...]] = []
+    for name in product_names():
+        product = load_product(name)
+        title = WORDS["any other"][language] if product.title == "the forwarder" else product.title
+        proven = by_hand.get(f"`{name}`", WORDS["see"][language])
+        rows.append((f"`{name}`", title, asked_of(product, language), WORDS[product.needs_license][language], proven))
+    return rows
+
+
+# --- What is generated ------------------------------------------------------------------------------------------------
+
+
+def table(name: str, language: str, rows: list[tuple[str, ...]]) -> str:
+    """A table as Markdown."""
+    head = HEADS[name][language]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
+
+
+def generated(language: str) -> str:
+    """The README with its tables made anew."""
+    text = PAGES[language].text
+    for name, rows in {"checks": rows_of_checks(language), "forwarders": rows_of_forwarders(language)}.items():
+        between = rf"(?s)(<!-- generated: {name} -->\n).*?(<!-- end -->)"
+        text, number = re.subn(between, lambda found, name=name, rows=rows: found[1] + table(name, language, rows) + found[2], text)  # type: ignore[misc]
+        assert number == 1, f"{name}: no place for its table"
+    return text
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_the_tables_are_as_the_checks_are(language: str) -> None:
+    assert generated(language) == PAGES[language].text, "run: PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_readme.py"
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_a_fourth_check_has_its_row(language: str, tmp_path: Path) -> None:
+    folder = tmp_path / "checks"
+    shutil.copytree(CHECKS, folder)
+    shutil.copy(ROOT / "tests/lab/fourth_check.py", folder / "check_apples.py")
+    rows = rows_of_checks(language, folder)
+    assert sorted({*rows} - {*rows_of_checks(language)}) == [("check_apples", "Checks that there are enough apples in the basket.")]
+    assert len(rows) == len(SERVICES) + 1
+
+
+def test_what_every_check_knows() -> None:
+    sentence = re.search(r"`-t SECONDS\[:STATE\]`, default (\d+)\)(?s:.*?)All know `([^`]+)`", PAGES["en"].text)
     assert sentence
-    (timeout,) = [action for action in parser_of(check)._actions if "--timeout" in action.option_strings]
-    assert f"({sentence[1]}:" in str(timeout.help)
-    (every,) = [group for group in parser_of(check)._action_groups if group.title == "every check"]
-    names = {name for action in every._group_actions for name in action.option_strings}
-    assert set(sentence[2].split()) <= names
-    assert len(sentence[2].split()) == len(every._group_actions)
+    for name in SERVICES:
+        parser = importlib.import_module(f"check_{name}").options()
+        (every,) = [group for group in parser._action_groups if group.title == "every check"]
+        (timeout,) = [action for action in every._group_actions if "--timeout" in action.option_strings]
+        assert f"({sentence[1]}:" in str(timeout.help)
+        assert set(sentence[2].split()) <= {name for action in every._group_actions for name in action.option_strings}
+        assert len(sentence[2].split()) == len(every._group_actions)
 
 
-def test_every_check_has_its_column() -> None:
-    assert sorted(CHECK_NAMES) == sorted(path.stem for path in CHECKS.glob("check_*.py"))
+def test_the_layouts_name_every_check() -> None:
+    (layouts,) = [table for table in PAGES["en"].tables if table[0][0].startswith("How the key comes")]
+    assert set(re.findall(r"\bcheck_\w+", str(layouts))) - {"check_tcp"} == {f"check_{name}" for name in SERVICES}
 
 
 # --- The picture of the chain -----------------------------------------------------------------------------------------
@@ -117,4 +203,9 @@ def test_every_check_has_its_column() -> None:
 def test_the_chain_is_drawn_by_its_program(language: str) -> None:
     made = pictures.chain(language)
     assert pictures.chain_file(language).read_text("utf-8") == made, "run: PYTHONPATH=checks:tests .venv/bin/python tests/pictures.py chain"
-    assert {place.watch for place in pictures.CHAIN if place.watch.startswith("check_")} == set(CHECK_NAMES)
+    assert {place.watch for place in pictures.CHAIN if place.watch.startswith("check_")} == {f"check_{name}" for name in SERVICES}
+
+
+if __name__ == "__main__":
+    for language, page in PAGES.items():
+        page.path.write_text(generated(language), "utf-8")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .. import PROJECT
 from .failures import verdict_on
-from .verdict import STATE_NAMES, UNKNOWN, WARNING, Verdict, worst
+from .verdict import CRITICAL, STATE_NAMES, UNKNOWN, WARNING, Verdict, worst
 
 if TYPE_CHECKING:
     import subprocess
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Sequence
 
 DEFAULT_LIMIT = 10.0  # seconds
-LONGEST_LIMIT = 86400.0
+LONGEST_LIMIT = 86400.0  # seconds
 
 
 class _Plugin:
@@ -45,22 +45,14 @@ class _Plugin:
         self.stdout_closed = False
         self.children: set[subprocess.Popen[bytes]] = set()
         self.speaking = _thread.allocate_lock()  # whoever writes the line keeps it: there is only one line
-        self.limit_changed = _thread.allocate_lock()
-        self.limit_changed.acquire()
 
     def seconds_left(self) -> float:
         return self.started + self.limit - time.monotonic()
-
-    def state_when_late(self) -> int:
-        return self.late_state if self.state_of_limit is None else self.state_of_limit
 
 
 _plugin = _Plugin()
 children = _plugin.children
 """Programs that this process has started and must not leave behind."""
-
-
-# --- What a check says of its progress --------------------------------------------------------------
 
 
 def doing(what: str) -> None:
@@ -80,7 +72,7 @@ def set_late_state(state: int) -> None:
 
 def state_when_late() -> int:
     """The state of a timeout that the check notices itself: the one of -t, else that of set_late_state()."""
-    return _plugin.state_when_late()
+    return _plugin.late_state if _plugin.state_of_limit is None else _plugin.state_of_limit
 
 
 def set_part(part: str) -> None:
@@ -93,11 +85,6 @@ def set_limit(limit: float, state: int | None) -> None:
     _plugin.limit, _plugin.state_of_limit = limit, state
     if _plugin.service:
         _set_alarm()
-        if _plugin.limit_changed.locked():
-            _plugin.limit_changed.release()
-
-
-# --- The limit in the arguments ---------------------------------------------------------------------
 
 
 def parse_limit(text: str) -> tuple[float, int | None] | None:
@@ -114,10 +101,8 @@ def parse_limit(text: str) -> tuple[float, int | None] | None:
 
 def parse_alarm_state(text: str) -> int | None:
     """The exit code for the name or number of a state that is not OK; None for any other text."""
-    for code in range(WARNING, UNKNOWN + 1):
-        if text.upper() in (STATE_NAMES[code], str(code)):
-            return code
-    return None
+    alarms = (code for code in (WARNING, CRITICAL, UNKNOWN) if text.upper() in (STATE_NAMES[code], str(code)))
+    return next(alarms, None)
 
 
 def limit_in(arguments: Sequence[str]) -> tuple[float, int | None]:
@@ -130,12 +115,9 @@ def limit_in(arguments: Sequence[str]) -> tuple[float, int | None]:
     return limit
 
 
-# --- The watchdog -----------------------------------------------------------------------------------
-
-
 def _watch() -> None:
-    while _plugin.seconds_left() > 0:
-        _plugin.limit_changed.acquire(True, min(_plugin.seconds_left(), _thread.TIMEOUT_MAX))
+    while (left := _plugin.seconds_left()) > 0:
+        time.sleep(min(left, 0.1))  # the options may shorten the limit
     _expire()
 
 
@@ -144,12 +126,8 @@ def _set_alarm() -> None:
         signal.setitimer(signal.ITIMER_REAL, max(_plugin.seconds_left(), 0) + 0.1)
 
 
-def _alarmed(number: int, frame: FrameType | None) -> None:
-    _expire()
-
-
-def _expire() -> NoReturn:
-    state = _plugin.state_when_late()
+def _expire(*signal_and_frame: object) -> NoReturn:
+    state = state_when_late()
     if not _plugin.speaking.acquire(False):
         time.sleep(0.1)  # the line is being written; a reader that never reads must not hold us
         os._exit(state)
@@ -159,9 +137,6 @@ def _expire() -> NoReturn:
         _kill_children()
     finally:
         os._exit(state)
-
-
-# --- The end ----------------------------------------------------------------------------------------
 
 
 def end(verdict: Verdict) -> NoReturn:
@@ -197,14 +172,12 @@ def output_encoding() -> str:
 
 
 def _write(output: bytes) -> bool:
-    if _plugin.stdout_closed:
-        return False
     try:
-        while output:
+        while output and not _plugin.stdout_closed:
             output = output[os.write(1, output) :]
     except OSError:
         return False
-    return True
+    return not output
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -243,9 +216,6 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     children.discard(child)
 
 
-# --- The beginning ----------------------------------------------------------------------------------
-
-
 def take_over(service: str) -> None:
     """Make this process a plugin that is called `service` ("SENSELOCK") in its line."""
     if _plugin.service:
@@ -255,12 +225,15 @@ def take_over(service: str) -> None:
     sys.excepthook = _uncaught
     atexit.register(_fell_silent)
     _plugin.limit, _plugin.state_of_limit = limit_in(sys.argv[1:])
-    _thread.start_new_thread(_watch, ())
+    try:
+        _thread.start_new_thread(_watch, ())
+    except RuntimeError:
+        end(Verdict(UNKNOWN, "no thread can be started: raise the limits of processes and memory"))
     for name in ("SIGTERM", "SIGINT", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), _ended_by_signal)
     if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, _alarmed)
+        signal.signal(signal.SIGALRM, _expire)
         # An engine may ignore it; the kernel then forgets exit codes, and Python takes each for a 0.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _set_alarm()

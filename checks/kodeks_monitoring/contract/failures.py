@@ -18,14 +18,6 @@ LIBRARIES = {
 }
 """The libraries that are not Python's own, by module: Debian's package and PyPI's."""
 
-COPY_AGAIN = "copy the whole checks folder again"
-
-
-def missing_library(module: str) -> str:
-    """The sentence for a library that is not installed: what is missing, and the two ways to get it."""
-    debian, pip = LIBRARIES[module]
-    return f"the Python library {pip} is missing: install the package {debian}, or run pip install {pip}"
-
 
 def verdict_on(error: BaseException, trace: TracebackType | None, waiting_for: str) -> Verdict:
     """The verdict on an exception that reached the top. `waiting_for` is what the check was doing."""
@@ -37,9 +29,10 @@ def verdict_on(error: BaseException, trace: TracebackType | None, waiting_for: s
 def _sentence_for(error: BaseException, trace: TracebackType | None, waiting_for: str) -> str:
     module = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
     if module in LIBRARIES and isinstance(error, ModuleNotFoundError):
-        return missing_library(module)
+        debian, pip = LIBRARIES[module]
+        return f"the Python library {pip} is missing: install the package {debian}, or run pip install {pip}"
     if module == "kodeks_monitoring" or (isinstance(error, SyntaxError) and "kodeks_" in str(error.filename)):
-        return f"the check is incomplete ({clean(error, 200)}): {COPY_AGAIN}"
+        return f"the check is incomplete ({clean(error, 200)}): copy the whole checks folder again"
     if isinstance(error, MemoryError):
         return f"out of memory while {waiting_for}"
     if isinstance(error, OSError) and error.filename:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     import nagiosplugin
 
-# --- The values of options --------------------------------------------------------------------------
-
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"
 _RANGE = rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?"
 
@@ -116,9 +114,6 @@ def proper_text(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
-
-
-# --- The parser -------------------------------------------------------------------------------------
 
 
 class _HelpFormat(argparse.RawDescriptionHelpFormatter):

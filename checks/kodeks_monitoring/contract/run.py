@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import nagiosplugin
 
 from . import deadline
-from .failures import LIBRARIES, missing_library
-from .verdict import OK, Problem, Verdict, clean, rank, worst
+from .failures import verdict_on
+from .verdict import CRITICAL, OK, UNKNOWN, WARNING, Problem, Verdict, rank, worst
 
 if TYPE_CHECKING:
     import argparse
@@ -31,9 +32,6 @@ class Finding(NamedTuple):
     sentence: str
 
 
-# --- Contexts ---------------------------------------------------------------------------------------
-
-
 class Part(nagiosplugin.Context):
     """A part of what is checked. Its metrics are Findings; the worst is perfdata, `<name>_state` 0 to 3."""
 
@@ -42,28 +40,19 @@ class Part(nagiosplugin.Context):
 
 
 class Number(nagiosplugin.Context):
-    """A number for graphs; its ranges are shown with it. It judges nothing. None is no perfdata."""
+    """A number for graphs; its ranges are shown with it. It judges nothing."""
 
     def __init__(
         self, name: str, uom: str = "", warning: Range = None, critical: Range = None,
         minimum: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__(name)
-        self.uom, self.warning, self.critical, self.minimum = uom, warning, critical, minimum
+        self.uom, self.ranges, self.minimum = uom, (warning, critical), minimum
 
     def performance(
         self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource
     ) -> nagiosplugin.Performance | None:
-        return perfdata(self.name, metric.value, self.uom, self.warning, self.critical, self.minimum)
-
-
-def judge(value: float | None, warning: Range, critical: Range) -> int:
-    """The exit code of a number against two ranges, None = no limit. A missing number and NaN are UNKNOWN."""
-    if value is None or math.isnan(value):
-        return 3
-    if critical is not None and not critical.match(value):
-        return 2
-    return OK if warning is None or warning.match(value) else 1
+        return perfdata(self.name, metric.value, self.uom, *self.ranges, self.minimum)
 
 
 def perfdata(
@@ -77,7 +66,13 @@ def perfdata(
     return nagiosplugin.Performance(label, number, uom, warning, critical, minimum)
 
 
-# --- The run ----------------------------------------------------------------------------------------
+def judge(value: float | None, warning: Range, critical: Range) -> int:
+    """The exit code of a number against two ranges, None = no limit. A missing number and NaN are UNKNOWN."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    if critical is not None and not critical.match(value):
+        return CRITICAL
+    return OK if warning is None or warning.match(value) else WARNING
 
 
 def run(
@@ -123,14 +118,8 @@ def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
 
 def import_library(module: str) -> Any:
     """A library that only some runs need. A Problem says what to do where it is missing or does not load."""
-    import importlib
-
     deadline.doing(f"loading the Python library {module}")
-    package = module.split(".")[0]
     try:
         return importlib.import_module(module)
-    except ImportError as error:  # what it needs itself may be missing as well: C libraries, memory
-        if (error.name or package).split(".")[0] == package:
-            raise Problem(missing_library(package)) from None
-        what = f"the Python library {LIBRARIES[package][1]} cannot be loaded"
-        raise Problem(f"{what}: {clean(error, 150)}") from None
+    except ImportError as error:
+        raise Problem(verdict_on(error, None, f"loading {module}").sentence) from None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Callable, Iterable
 
-# --- States -----------------------------------------------------------------------------------------
-
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 STATE_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
-_RANK = {OK: 0, WARNING: 1, UNKNOWN: 2, CRITICAL: 3}
+MAX_OUTPUT = 4000  # bytes: Nagios' worker loses bytes beyond a read of 4096 (measured with 4.4.6)
+
+_secrets: list[str] = []  # the longest first, since a short one may be a part of it
 
 
 def rank(state: int) -> int:
     """How bad a state is: OK, WARNING, UNKNOWN, CRITICAL. An operator must see a proven fault first."""
-    return _RANK[state]
+    return (OK, WARNING, UNKNOWN, CRITICAL).index(state)
 
 
 def worst(states: Iterable[int]) -> int:
@@ -33,17 +32,11 @@ class Problem(Exception):
         self.state = state if state in (WARNING, CRITICAL) else UNKNOWN
 
 
-# --- Text from outside ------------------------------------------------------------------------------
-
-_secrets: list[str] = []  # the longest first, since a short one may be a part of it
-
-
 def keep_secret(text: str) -> None:
     """Register a password that no output of this process may show.
 
     It is masked as it is, percent-encoded, in base64, and each of them in lower case, as servers and proxies
-    repeat what they were sent. A text of one or two characters cannot be masked without wrecking the
-    sentence.
+    repeat what they were sent. A text of one or two characters is left alone: that would wreck the sentence.
     """
     from binascii import b2a_base64
     from urllib.parse import quote
@@ -55,48 +48,21 @@ def keep_secret(text: str) -> None:
     _secrets.sort(key=len, reverse=True)
 
 
-def masked(text: str) -> str:
-    """`text` with three asterisks in place of every secret."""
-    for secret in _secrets:
-        text = text.replace(secret, "***")
-    return text
-
-
 def clean(text: object, limit: int = 300) -> str:
     """`text` as a harmless piece of a line: printable, single blanks, no `|`, at most `limit` characters.
 
     A server, a USB string or a tool may send line ends, terminal escapes, the separator of perfdata, or
     characters that reorder a line. `str.isprintable` denies them all.
     """
-    # Secrets go before anything is cut: nothing recognises half a password. A megabyte is not looked at.
-    piece = masked(str(text)[: limit * 20 + 1200]).replace("|", "/")
-    piece = "".join(character if character.isprintable() else " " for character in piece)
+    piece = str(text)[: limit * 20 + 1200]  # a megabyte of blanks is not looked at
+    for secret in _secrets:  # before anything is cut: nothing recognises half a password
+        piece = piece.replace(secret, "***")
+    piece = "".join(character if character.isprintable() else " " for character in piece.replace("|", "/"))
     piece = " ".join(piece.split())
     return piece if len(piece) <= limit else piece[: limit - 3].rstrip() + "..."
 
 
-# --- The output -------------------------------------------------------------------------------------
-
-MAX_OUTPUT = 4000  # bytes: Nagios' worker loses bytes beyond a read of 4096 (measured with 4.4.6)
-_PERFDATA = re.compile(
-    r"(?:[A-Za-z0-9_]+|'[^'=|\x00-\x1f]+')=-?[0-9]+(?:\.[0-9]+)?(?:us|ms|s|%|B|KB|MB|GB|TB|c)?"
-    r"(?:;(?:@?[0-9.:~-]+)?){0,2}(?:;-?[0-9.]*){0,2}"
-)
-
-
-def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
-    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
-    whole = encoded(text)
-    if len(whole) <= room:
-        return whole
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(encoded(text[:middle])) <= room - 3 else (low, middle - 1)
-    return encoded(text[:low]) + b"..."
-
-
-class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
+class Verdict(NamedTuple):
     """What a process says when it ends: an exit code, a sentence, perfdata, further lines for people."""
 
     state: int
@@ -114,8 +80,7 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
         def encoded(text: str) -> bytes:
             return text.encode(encoding, "backslashreplace")
 
-        pieces = [piece for piece in self.perfdata if _PERFDATA.fullmatch(piece)]
-        tail = encoded(" | " + " ".join(pieces) if pieces else "") + b"\n"
+        tail = encoded(" | " + " ".join(self.perfdata) if self.perfdata else "") + b"\n"
         head = f"{service} {STATE_NAMES[self.state]} - {clean(self.sentence, MAX_OUTPUT) or 'no text'}"
         output = cut(head, MAX_OUTPUT - len(tail), encoded) + tail
         last = b"(more lines do not fit)\n"
@@ -126,3 +91,12 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
                 return output + last
             output += line
         return output
+
+
+def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
+    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
+    if len(encoded(text)) <= room:
+        return encoded(text)
+    while len(encoded(text)) > room - 3:
+        text = text[: -max(1, (len(encoded(text)) - room) // 10)]
+    return encoded(text) + b"..."

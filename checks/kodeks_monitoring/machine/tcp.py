@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -24,45 +24,36 @@ class NoConnection(Exception):
         self.late, self.unresolved = late, unresolved
 
 
-def connect(host: str, port: int, deadline: float) -> socket.socket:
-    """A TCP connection before `deadline` (time.monotonic()) to the first address of the host that accepts.
+def connect(host: str, port: int, until: float) -> socket.socket:
+    """A TCP connection before `until` (time.monotonic()) to the first address of the host that accepts.
 
     Raises NoConnection. The addresses share the time, so that a dead IPv6 address does not use it all up.
     """
-    addresses = _addresses(host, port, deadline)
+    addresses = _addresses(host, port, until)
     failures: list[OSError] = []
-    for index, (family, kind, protocol, _, address) in enumerate(addresses):
-        share = (deadline - time.monotonic()) / (len(addresses) - index)
+    for address in addresses:
+        share = (until - time.monotonic()) / (len(addresses) - len(failures))
         try:
-            connection = socket.socket(family, kind, protocol)
-        except OSError as error:  # a machine without IPv6
-            failures.append(error)
-            continue
-        try:
-            connection.settimeout(max(0.01, share))
-            connection.connect(address)
-            return connection
+            return socket.create_connection(address, max(0.01, share))
         except OSError as error:
-            connection.close()
             failures.append(error)
     raise NoConnection(why_of(failures[0]), late=any(map(is_late, failures)))
 
 
-def _addresses(host: str, port: int, deadline: float) -> list[Any]:
+def _addresses(host: str, port: int, until: float) -> list[Any]:
     """The addresses of a host. The resolver knows no limit: when time is over it is left in its thread."""
     found: list[Any] = []
-    answered = _thread.allocate_lock()
-    answered.acquire()
 
     def look_up() -> None:
         try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found.extend(entry[4][:2] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             found.append(error)
-        answered.release()
 
-    _thread.start_new_thread(look_up, ())
-    if not answered.acquire(True, max(0.01, deadline - time.monotonic())):
+    resolver = threading.Thread(target=look_up, daemon=True)
+    resolver.start()
+    resolver.join(max(0.01, until - time.monotonic()))
+    if not found:
         raise NoConnection("the name server does not answer", late=True, unresolved=True)
     if isinstance(found[0], Exception):
         raise NoConnection(why_of(found[0]), late=False, unresolved=True)
@@ -75,11 +66,8 @@ def is_late(error: BaseException) -> bool:
 
 
 def why_of(error: BaseException) -> str:
-    """An error of the operating system in a few words, for the common ones in English on every system."""
+    """An error of the operating system in a few words, the common ones in English on every system."""
     if is_late(error):
         return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, ConnectionResetError):
-        return "connection reset"
-    return clean(getattr(error, "strerror", None) or error, 100)
+    known = {"ConnectionRefusedError": "connection refused", "ConnectionResetError": "connection reset"}
+    return known.get(type(error).__name__) or clean(getattr(error, "strerror", None) or error, 100)

@@ -29,9 +29,6 @@ LOCK_LIMIT = 1.0
 """Seconds for which a healthy device may be locked."""
 
 
-# --- Devices and their attributes -------------------------------------------------------------------
-
-
 def read_attribute(path: str) -> str | None:
     """A small kernel file as text without its final line end. None = absent, unreadable, or gone by now."""
     try:
@@ -85,9 +82,6 @@ def missing_node(name: str) -> str:
     path = f"{DEVICE_NODES}/{(bus or '').zfill(3)}/{(number or '').zfill(3)}"
     return clean(path, 60) if bus and number and not os.path.exists(path) else ""
 
-
-# --- Can a listed device be used? -------------------------------------------------------------------
-
 STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
 
@@ -131,9 +125,6 @@ def _authorized(name: str) -> dict[str, str]:
     interfaces = sorted(entry for entry in entries if entry.startswith(f"{name}:"))
     paths = [f"{USB_DEVICES}/{entry}/authorized" for entry in (name, *interfaces)]
     return {path: value for path in paths if (value := read_attribute(path)) is not None}
-
-
-# --- The ports of the kernel's USB/IP client --------------------------------------------------------
 
 
 class VhciPort(NamedTuple):
@@ -199,9 +190,6 @@ def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
     """
     places = [(port.server, port.remote) for port in ports]
     return [port for port in ports if port.remote and places.count((port.server, port.remote)) > 1]
-
-
-# --- Where a device is plugged in -------------------------------------------------------------------
 
 
 class Location(NamedTuple):

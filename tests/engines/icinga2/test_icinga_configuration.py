@@ -75,6 +75,18 @@ def test_a_stock_debian_takes_the_commented_hosts(programs: Folder, site: Path) 
     assert "'LicmanTcpStatus'" not in said and "'SenseLockKeyStatus'" not in said
 
 
+def test_a_stock_debian_takes_the_example_of_the_forwarders_log(programs: Folder, site: Path) -> None:
+    """Icinga's own library has the command; a misspelt variable of it would be no error, so they are looked up there."""
+    shown = re.search(r'(?m)^apply Service "UsbForwarderLog" \{\n(?:.+\n)+\}\n', (TEMPLATES / "README.md").read_text())
+    assert shown is not None
+    host = 'object Host "kodeks1" {\n  import "generic-host"\n  vars.forwarder_log = "/var/log/forwarder.log"\n}\n'
+    (site / "conf.d/log.conf").write_text(host + shown[0])
+    assert "'UsbForwarderLog'" not in verified(programs, site)
+    library = programs.path("/usr/share/icinga2/include/plugins-contrib.d/logmanagement.conf").read_text()
+    for variable in re.findall(r"vars\.(logfiles_\w+) = ", shown[0]):
+        assert f'"${variable}$"' in library, variable
+
+
 def test_the_example_host_marks_what_the_ini_of_nagios_marks() -> None:
     """Both describe the same machine; the license manager's are in another example."""
     ini = (ROOT / "templates/nagios/nrpe/kodeks.ini.example").read_text()
@@ -94,8 +106,8 @@ def test_every_option_of_a_check_is_an_argument_with_a_description(name: str) ->
     module, prefix = COMMANDS[name]
     parser: argparse.ArgumentParser = importlib.import_module(module).options()
     options = {action.option_strings[-1]: action for action in parser._actions}
-    for own in ("--help", "--version"):
-        del options[own]
+    for own in ("--help", "--version", "--outline"):  # what only people ask for
+        options.pop(own, None)
     body = (TEMPLATES / "kodeks-commands.conf").read_text().partition(f'object CheckCommand "{name}" {{')[2].partition("\n}\n")[0]
     arguments = dict(re.findall(r'(?m)^    "(--[\w-]+)" = \{\n(.*?)\n    \}', body, re.S))
     assert set(arguments) == set(options)
@@ -108,21 +120,27 @@ def test_every_option_of_a_check_is_an_argument_with_a_description(name: str) ->
         assert re.search(r'description = "\S.{10,}"', rows), option
 
 
-def minutes(service: str) -> tuple[int, float, float]:
-    """Tries of a service of kodeks-services.conf, and the minutes from a fault to the message: earliest and latest."""
-    body = SERVICES.partition(f'apply Service "{service}" {{')[2].partition("\n}\n")[0]
+def block(service: str) -> str:
+    """The definition of a service in kodeks-services.conf."""
+    return SERVICES.partition(f'apply Service "{service}" {{')[2].partition("\n}\n")[0]
+
+
+def number(body: str, name: str) -> float:
+    """A number of a service's definition, or else of the template of all links; intervals are in minutes."""
     template = (TEMPLATES / "kodeks-templates.conf").read_text().partition('template Service "kodeks-link" {')[2].partition("\n}\n")[0]
+    for text in (body, template):
+        found = re.search(rf"(?m)^  {name} = (?:([\d.]+) \* )?KodeksMinute$|^  {name} = (\d+)(?: +/\*|$)", text)
+        if found:
+            return float(found[1] or found[2] or 1)
+    raise AssertionError(f"no {name} in {body}")
 
-    def number(name: str) -> float:
-        for text in (body, template):
-            found = re.search(rf"(?m)^  {name} = (?:([\d.]+) \* )?KodeksMinute$|^  {name} = (\d+)(?: +/\*|$)", text)
-            if found:
-                return float(found[1] or found[2] or 1)
-        raise AssertionError(f"{service} has no {name}")
 
-    tries = int(number("max_check_attempts"))
-    earliest = (tries - 1) * number("retry_interval")
-    return tries, earliest, earliest + number("check_interval")
+def minutes(service: str) -> tuple[int, float, float]:
+    """Tries of a service, and the minutes from a fault to the message: earliest and latest."""
+    body = block(service)
+    tries = int(number(body, "max_check_attempts"))
+    earliest = (tries - 1) * number(body, "retry_interval")
+    return tries, earliest, earliest + number(body, "check_interval")
 
 
 def test_the_minutes_are_those_of_nagios() -> None:
@@ -130,7 +148,20 @@ def test_the_minutes_are_those_of_nagios() -> None:
     rows = re.findall(r"(?m)^\| (\w+) \| .* \| (\d) \| (\d+)-(\d+)", (ROOT / "templates/nagios/README.md").read_text())
     assert len(rows) == 9
     for service, tries, earliest, latest in rows:
-        assert minutes(service) == (int(tries), float(earliest), float(latest)), service
+        if service != "KodeksUnreachable":
+            assert minutes(service) == (int(tries), float(earliest), float(latest)), service
+
+
+def test_kodeks_unreachable_looks_at_the_answers_of_its_neighbour() -> None:
+    """It has its own minutes, which its README tells: its tries see three answers, also if each takes its 20 seconds."""
+    question = number(block("KodeksXmlSensLockStatus"), "check_interval")
+    retry = number(block("KodeksXmlSensLockStatus"), "retry_interval")
+    _, earliest, latest = minutes("KodeksUnreachable")
+    assert earliest >= 2 * (retry + 1 / 3)
+    told = re.search(r"KodeksUnreachable\s+(\d+)-(\d+) min", (TEMPLATES / "kodeks-templates.conf").read_text())
+    also_told = re.search(r"KodeksUnreachable\s+speaks\s+after\s+(\d+)\s+to\s+(\d+)\s+minutes", (TEMPLATES / "README.md").read_text())
+    assert told and also_told
+    assert told.groups() == also_told.groups() == (f"{earliest:g}", f"{latest + question:g}")
 
 
 def test_an_earlier_link_is_known_before_a_later_one_may_speak() -> None:

@@ -80,7 +80,7 @@ def icinga_host(machine: KodeksMachine) -> IcingaHost:
     if machine.key == "stored report":
         kodeks["report"] = {"file": str(machine.report)}
     if machine.key not in ("license manager's", "license manager's, forwarded", "stored report"):
-        server = {"port": machine.evening.kodeks.port, "source": "page", "logname": USER}
+        server = {"port": machine.evening.kodeks.port, "logname": USER}
         kodeks["server"] = {**server, "password_file": str(machine.password_file)}
         if machine.name == HANGS:
             kodeks["server"]["timeout"] = HANGING

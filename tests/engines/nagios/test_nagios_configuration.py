@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lab.engine_folders import folder_of
-from lab.engine_process import hand_over, open_folder
+from lab.engine_process import AS_ENGINE, SYSTEM_PATH, hand_over, open_folder
 from lab.nagios_lab import TEMPLATES, Resolved, resolved, stock, verified
 from lab.nrpe_lab import shipped_commands
-from lab.run_check import ROOT
+from lab.run_check import ROOT, run_process
 
 LAYOUTS = re.findall(r"hostgroup_name +(\S+)\n    alias", (TEMPLATES / "kodeks-services.cfg").read_text())
 COMMANDS = shipped_commands()
@@ -79,6 +80,37 @@ def test_a_stock_debian_takes_all_that_the_example_shows_in_comments(site: Path,
         assert ("licman1", "SenseLockKeyStatus", "kodeks3", later) in found.dependencies
 
 
+def test_a_stock_debian_takes_the_example_of_the_forwarders_log(site: Path, objects: Path) -> None:
+    shown = re.search(r"(?m)^define service \{\n(?:.+\n)+\}\n", (TEMPLATES / "README.md").read_text())
+    assert shown is not None
+    objects.write_text((TEMPLATES / "host-example.cfg").read_text() + shown[0])
+    verified(PROGRAMS, site / "nagios.cfg")
+
+
+def test_the_example_of_the_forwarders_log_alarms_on_the_pattern() -> None:
+    """With the real check_logfiles: the first run notes where the log ends, the log is rotated before the third has read the
+    line, the last tells that the alarm stays for a while."""
+    shown = re.search(r"(?m)^command\[kodeks_forwarder_log\]=(.*)$", (TEMPLATES / "README.md").read_text())
+    assert shown is not None
+    folder = open_folder("log.")
+    log = folder / "forwarder.log"
+    log.write_text("your pattern, of long ago\n")
+    line = shown[1].replace("/var/log/forwarder.log", str(log))
+    codes = []
+    for news in ("", "all is well\n", "this has your pattern in it\n", ""):
+        time.sleep(1.1)  # it knows a log's news by whole seconds
+        with log.open("a") as stream:
+            stream.write(news)
+        if "pattern" in news:
+            log.rename(f"{log}.1")
+            log.write_text("the next day\n")
+        codes.append(run_process(PROGRAMS.command(*AS_ENGINE, "sh", "-c", line), env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}).code)
+    for memory in PROGRAMS.path("/var/tmp/check_logfiles").glob(f"*{str(log).replace('/', '_')}*"):
+        memory.unlink()
+    shutil.rmtree(folder)
+    assert codes == [0, 0, 2, 2]
+
+
 @pytest.fixture(scope="module")
 def every_layout(site: Path) -> Resolved:
     """The objects as Nagios resolves them, with a host of every layout, named like it."""
@@ -103,6 +135,25 @@ def test_an_earlier_link_is_hard_broken_before_a_later_one_may_speak(every_layou
         _, latest = every_layout.delay(host, parent)
         earliest, _ = every_layout.delay(dependent_host, dependent)
         assert latest + 0.5 <= earliest, f"{dependent} may speak after {earliest} min, {parent} is known after {latest}"
+
+
+def test_no_link_behind_another_has_two_tries(every_layout: Resolved) -> None:
+    """Nagios >= 4.4.12 checks masters at a dependent's next-to-last try, which must not be its first bad sample: see
+    test_nagios_rounds.py."""
+    for _, _, host, dependent in every_layout.dependencies:
+        assert int(every_layout.service(host, dependent)["max_check_attempts"]) >= 3, (host, dependent)
+
+
+def test_results_of_kodeks_unreachable_come_as_often_as_its_neighbour_asks(every_layout: Resolved) -> None:
+    """Its own intervals only tell readers, and the test of the minutes, how often; it asks for itself when results stay away
+    for longer than three rounds and the nightly restart."""
+    for layout in LAYOUTS:
+        if "KodeksUnreachable" in every_layout.names(layout):
+            passive, active = (every_layout.service(layout, name) for name in ("KodeksUnreachable", "KodeksXmlSensLockStatus"))
+            for directive in ("check_interval", "retry_interval", "check_period", "check_command"):
+                assert passive[directive] == active[directive], (layout, directive)
+            assert (passive["active_checks_enabled"], passive["passive_checks_enabled"], passive["check_freshness"]) == ("0", "1", "1")
+            assert int(passive["freshness_threshold"]) / 60 > 17 + 2 * float(active["check_interval"])
 
 
 def test_every_pair_of_links_has_its_dependency(every_layout: Resolved) -> None:
@@ -166,14 +217,17 @@ def test_the_example_ini_has_only_options_that_exist(section: str, tmp_path: Pat
 
 def test_nrpe_commands_are_those_that_the_services_call(every_layout: Resolved) -> None:
     called = {
-        every_layout.service(layout, name)["check_command"].partition("kodeks_nrpe!")[2] for layout in LAYOUTS for name in every_layout.names(layout)
+        command
+        for layout in LAYOUTS
+        for name in every_layout.names(layout)
+        for command in re.findall(r"(?:kodeks_nrpe!| -c )(\w+)$", every_layout.service(layout, name)["check_command"])
     }
-    assert called - {""} == set(COMMANDS)
+    assert called == set(COMMANDS)
 
 
 def test_nrpe_commands_are_one_line_and_their_deadlines_nest() -> None:
-    nagios = (TEMPLATES / "kodeks-commands.cfg").read_text()
-    outer = int(re.search(r"check_nrpe .* -t (\d+):UNKNOWN", nagios)[1])  # type: ignore[index]
+    nagios = "".join((TEMPLATES / f"kodeks-{part}.cfg").read_text() for part in ("commands", "templates"))
+    (outer,) = {int(limit) for limit in re.findall(r"check_nrpe .* -t (\d+):UNKNOWN", nagios)}
     for name, line in COMMANDS.items():
         assert not re.search(r" -v+\b| --verbose", line), name
         limits = [int(number) for number in re.findall(r" -t (\d+)", line)] or [10]

@@ -1,0 +1,10 @@
+"""DistKontrolUSB, a hub with an edition of VirtualHere: the same list under another name (public scripts)."""
+
+from ..product import Product
+from .virtualhere import read
+
+PRODUCT = Product(
+    "DistKontrolUSB", port=6565, read=read,
+    processes=("dkclientx86_64", "dkcl64.exe"), services=("dkclt", "dkclient"),
+    sources={("client", "posix"): "dkclientx86_64 -t LIST", ("client", "nt"): "service:dkclient"},
+)  # fmt: skip

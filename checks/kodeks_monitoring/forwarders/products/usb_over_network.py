@@ -1,0 +1,8 @@
+"""USB over Network (FabulaTech). Of its list (`ftusbnetctl list`) no whole capture is public."""
+
+from ..product import Product
+
+PRODUCT = Product(
+    "USB over Network", needs_license=True, processes=("ftusbnetd",), services=("ftnlsv3",),
+    sources={("server", "posix"): "process:ftusbnetd", ("server", "nt"): "service:ftnlsv3"},
+)  # fmt: skip
