@@ -75,7 +75,7 @@ def test_drift_is_seen(old: str, new: str, what: str, tmp_path: Path) -> None:
 
 # --- The table of the checks ------------------------------------------------------------------------------------------
 
-HEADS = {
+HEADS: dict[str, dict[str, tuple[str, ...]]] = {
     "checks": {"en": ("check", "what it does"), "ru": ("проверка", "что делает")},
     "forwarders": {
         "en": ("`--product`", "forwarder", "asked if nothing else is named", "date needed", "how well proven"),
