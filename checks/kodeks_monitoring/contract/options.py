@@ -46,9 +46,6 @@ def time_limit(text: str) -> tuple[float, int | None]:
     """`SECONDS[:STATE]` of -t: seconds (decimals allowed, at most a day) and the exit code of a timeout."""
     limit = deadline.parse_limit(text)
     if limit is None:
-        seconds, _, state = text.partition(":")
-        if state and deadline.parse_limit(seconds):
-            alarm_state(state)
         raise bad_value(text, "is no time limit; write SECONDS[:STATE], for example 10:critical")
     return limit
 
@@ -92,34 +89,22 @@ def host_name(text: str) -> str:
     return name
 
 
-def as_text(word: str) -> str:
-    """A word of the command line as the text that was meant: engines write UTF-8, whatever their locale.
-
-    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates in place of
-    bytes.
-    """
-    if word.isascii() or os.name != "posix":
-        return word
-    try:
-        return os.fsencode(word).decode("utf-8")
-    except UnicodeError:  # of an ini file, perhaps: that is text already
-        return word
-
-
 def proper_text(text: str) -> str:
-    """Text that is compared with what programs say. Bytes that are not UTF-8 would never be found there."""
-    text = as_text(text)
-    if re.search("[\ud800-\udfff]", text):
-        raise bad_value(text.encode("ascii", "replace").decode(), "is not UTF-8; save the ini file as UTF-8")
+    """Text that says something."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
 
 
-class _HelpFormat(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        # A fixed width: help must not depend on the terminal in which it is read.
-        super().__init__(prog, max_help_position=30, width=110)
+def as_text(word: str) -> str:
+    """A word of the command line as the text that was meant: engines write UTF-8, whatever their locale.
+
+    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates for bytes.
+    """
+    try:
+        return os.fsencode(word).decode("utf-8") if os.name == "posix" else word
+    except UnicodeError:
+        return word
 
 
 class Options(argparse.ArgumentParser):
@@ -138,7 +123,8 @@ class Options(argparse.ArgumentParser):
             epilog="examples:\n" + examples,
             allow_abbrev=False,
             add_help=False,
-            formatter_class=_HelpFormat,
+            # A fixed width: help must not depend on the terminal in which it is read.
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
         )
         self.secret_keys = tuple(secret_keys)
         common = self.add_argument_group("every check")
@@ -156,7 +142,9 @@ class Options(argparse.ArgumentParser):
             self.exit(message=self.format_help())
         plain, sections = split_extra_opts(arguments)
         from_ini, secrets = self._read(sections)
-        words = [*from_ini, *plain]
+        words = [as_text(word) for word in (*from_ini, *plain)]
+        if any(re.search("[\ud800-\udfff]", word) for word in words):  # it would match nothing, for ever
+            self.error("an option is not UTF-8; save the ini file, or the command's, as UTF-8")
         if any(re.fullmatch(r"--|-\w--|-[^=]*=--", word) for word in words):
             self.error("'--' is no value")  # argparse would make an empty list of it
         values, rest = self.parse_known_args(words)
