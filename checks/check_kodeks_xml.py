@@ -34,7 +34,6 @@ import nagiosplugin
 from kodeks_monitoring.contract.options import (
     Options,
     alarm_state,
-    as_text,
     bad_value,
     host_name,
     proper_text,
@@ -74,10 +73,10 @@ def read_live_report(server: Any, values: argparse.Namespace) -> Reading:
     """A report that the server makes now. If its name does not tell the age, it is as old as the request."""
     server.fetch("GET", REPORT_PAGE, follow=())  # for the cookies: the first request is answered by a 307
     answer = server.page("POST", REPORT_PAGE, f"type={values.source}")
-    if answer.is_page:
-        raise answer.not_kodeks("no report")
     name = re.search('filename="?([^";]{1,300})', answer.header("content-disposition"))
     beginning, blocks = report.begun(answer.pieces())
+    if answer.is_page or report.is_html(beginning):
+        raise answer.not_kodeks("no report")
     try:
         found, reading = read_report(values, blocks, name[1] if name else "")
         if found.size < report.LEAST and reading.statement[::2] == (CRITICAL, ""):
@@ -246,7 +245,7 @@ def options() -> Options:
 
 def record_path(text: str) -> record.Pin:
     """The path of a record for --record."""
-    pin = record.parse_pin(as_text(text))
+    pin = record.parse_pin(text)
     if pin is None:
         raise bad_value(text, "is no path; write it as -vv prints it, /a/b[2]/@x or /a/b[@name='x']/@x")
     return pin
@@ -265,7 +264,7 @@ def user_name(text: str) -> str:
         name, colon, _ = text.partition(":")  # what follows it may be the password
         hint = ": it holds a colon; the password goes to --password-file" if colon else ""
         raise argparse.ArgumentTypeError(f"'{clean(name, 60)}{colon and ':...'}' is no login{hint}")
-    return as_text(text)
+    return text
 
 
 def password_of(values: argparse.Namespace) -> str:

@@ -63,8 +63,12 @@ class Walk:
         if depth > MAX_DEPTH or held > MAX_HELD:
             raise Problem("the report is nested too deep or its elements are too large: check what makes it")
         text = "".join(self.texts)
-        long = ["... ", *KEY.findall(text)[:1], text[-16:]]  # does it mention the key, and that it is long
-        self.texts[:] = [text] if len(text) < MAX_HELD // 16 else long
+        self.texts[:] = [text] if len(text) < MAX_HELD // 16 else [shortened(text), text[-16:]]
+
+
+def shortened(text: str) -> str:
+    """A text that is too long to be a sentence: its beginning, a mark, and the key if it mentions the key."""
+    return text if len(text) <= LONGEST else " ".join([f"{text[:LONGEST]}...", *KEY.findall(text)[:1], ""])
 
 
 def with_place(statement: Statement, path: str) -> Statement:
@@ -166,7 +170,7 @@ class PinnedRecord(Walk):
 
     def _keep(self, value: str) -> None:
         if len(self.values) < MAX_LISTED:  # so many different values are never all good
-            self.values[one_line(value) if len(value) <= LONGEST else f"{value[:LONGEST]}..."] = None
+            self.values[one_line(shortened(value))] = None
 
     def statement(self) -> Statement:
         self._leave()
@@ -251,8 +255,7 @@ class Mentions(Walk):
         if may_tell(text):
             self._notice(text)
         if depth in self._kept or depth >= self._near:
-            text = self._kept.get(depth, "") + text
-            self._kept[depth] = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+            self._kept[depth] = shortened(self._kept.get(depth, "") + text)
 
     def end(self, name: str) -> None:
         if self.texts:
@@ -270,7 +273,9 @@ class Mentions(Walk):
         mentions = any(KEY.search(words) for words in (name, *attributes, *values.values()))
         self.count += mentions
         for suffix, value in values.items():
-            sentence = whole_sentence(value) if suffix or not children else None
+            if children and not suffix:
+                continue  # the text is not all that the element says
+            sentence = whole_sentence(value)
             if sentence and sentence.state != OK and not self.failing:
                 self.failing, self.place = sentence, self._path(suffix)
             elif sentence and mentions and len(values) == 1 and not children and not self.failing:

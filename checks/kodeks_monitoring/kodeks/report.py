@@ -141,11 +141,21 @@ def refuse_other_forms(beginning: bytes, shown: str) -> None:
     if beginning.startswith(b"SQLite format 3\0"):
         form = "in a form that this check does not read (SQLite)"
         raise NoReport(f"{shown}: the report is there, {form}: ask for --source xml, or read the page")
-    start = beginning.translate(None, b"\xef\xbb\xbf\xff\xfe\0").lstrip().lower()  # UTF-8 and UTF-16 alike
-    if re.match(rb"(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html)\b", start):
+    start = text_of(beginning)
+    if is_html(beginning):
         raise NoReport(f"{shown} is an HTML page, no sysinfo report")
     if not start.startswith(b"<"):
         raise NoReport(f"{shown} is {'neither XML nor ZIP' if start else 'empty'}, no sysinfo report")
+
+
+def text_of(beginning: bytes) -> bytes:
+    """The first bytes in lower case, without marks and zeros: UTF-8 and UTF-16 alike."""
+    return beginning.translate(None, b"\xef\xbb\xbf\xff\xfe\0").lstrip().lower()
+
+
+def is_html(beginning: bytes) -> bool:
+    """Whether a file is a web page by its first bytes."""
+    return bool(re.match(rb"(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html)\b", text_of(beginning)))
 
 
 def first_words(beginning: bytes) -> str:
