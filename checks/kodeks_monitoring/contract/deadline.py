@@ -16,7 +16,8 @@ import re
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Sequence
 
 from .. import PROJECT
 from .failures import verdict_on
@@ -24,8 +25,6 @@ from .verdict import CRITICAL, STATE_NAMES, UNKNOWN, WARNING, Verdict, worst
 
 if TYPE_CHECKING:
     import subprocess
-    from types import FrameType, TracebackType
-    from typing import NoReturn, Sequence
 
 DEFAULT_LIMIT = 10.0  # seconds
 LONGEST_LIMIT = 86400.0  # seconds
@@ -189,7 +188,7 @@ def _fell_silent() -> None:
     end(Verdict(UNKNOWN, f"ended without a verdict: the file is incomplete; install {PROJECT} again"))
 
 
-def _ended_by_signal(number: int, frame: FrameType | None) -> None:
+def _ended_by_signal(number: int, frame: object) -> None:
     if _plugin.speaking.locked():
         return  # the verdict is being written already
     name = "interrupted" if number == signal.SIGINT else "ended by a signal"

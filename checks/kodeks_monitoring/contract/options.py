@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, Sequence
 
 from .. import PROJECT, __version__
 from . import deadline
@@ -16,8 +16,6 @@ from .private_files import read_extra_opts
 from .verdict import MAX_OUTPUT, UNKNOWN, Problem, clean, cut, keep_secret
 
 if TYPE_CHECKING:
-    from typing import NoReturn, Sequence
-
     import nagiosplugin
 
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import math
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, Callable, NamedTuple, NoReturn, Optional
 
 import nagiosplugin
 
 from . import deadline
 from .failures import verdict_on
+from .options import Options
 from .verdict import CRITICAL, OK, UNKNOWN, WARNING, Problem, Verdict, rank, worst
 
-if TYPE_CHECKING:
-    import argparse
-    from typing import Any, Callable, NoReturn, Optional
-
-    from .options import Options
-
-    Range = Optional[nagiosplugin.Range]
-
+Range = Optional[nagiosplugin.Range]
 STATES = (nagiosplugin.Ok, nagiosplugin.Warn, nagiosplugin.Critical, nagiosplugin.Unknown)
 """nagiosplugin's states by exit code."""
 
