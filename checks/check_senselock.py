@@ -80,8 +80,7 @@ class Device(NamedTuple):
 
     def describe(self) -> str:
         """One line for -v: everything known about the device."""
-        serial = "serial unknown" if self.serial is None else f"serial {self.serial}"
-        serial = "no serial" if self.serial == "" else serial
+        serial = {None: "serial unknown", "": "no serial"}.get(self.serial, f"serial {self.serial}")
         return f"{self.usb_id} {self.model} at {self.name}: {serial}, {self.location}"
 
 
@@ -110,7 +109,8 @@ def look_at_bus(wanted: Iterable[tuple[int, int]], strings: Sequence[str]) -> Bu
     stuck = [name for name in sorted(obstacles, key=place) if obstacles[name] == usb.STUCK]
     refuse_to_hang([complete(usb.ids_of(name), name, ports) for name in stuck], wanted)
     items = list_devices()
-    found = {name_of(item): (item.idVendor, item.idProduct) for item in items if item.port_numbers}
+    found = {f"{item.bus}-{'.'.join(map(str, item.port_numbers))}": (item.idVendor, item.idProduct)
+             for item in items if item.port_numbers}  # fmt: skip  a root hub has none
     names = sorted(found, key=place)
     devices = [complete(found[name], name, ports, obstacles.get(name, ""), strings) for name in names]
     return Bus(bool(items), devices, [device for device in devices if device.ids in wanted], ports)
@@ -158,11 +158,6 @@ def list_devices() -> list[Any]:
         raise Problem(f"the USB devices cannot be listed: {clean(error, 120)}") from None
 
 
-def name_of(device: Any) -> str:
-    """The kernel's name for pyusb's device: bus and ports."""
-    return f"{device.bus}-{'.'.join(map(str, device.port_numbers))}"
-
-
 def place(name: str) -> list[int]:
     """The numbers in a device's name, to sort by."""
     return [int(number) for number in name.replace("-", ".").split(".") if number.isdigit()]
@@ -176,7 +171,7 @@ def complete(ids: tuple[int, int], name: str, ports: Sequence[usb.VhciPort],
     if not os.path.isdir(folder):  # no sysfs on this system, or unplugged since it was listed
         return Device(ids, name, model, None, usb.Location("unknown"))
     serial = read_string(folder, "serial") if "serial" in strings else None
-    model = (read_string(folder, "product") if "product" in strings else "") or model
+    model = ("product" in strings and read_string(folder, "product")) or model
     return Device(ids, name, model, serial, usb.location_of(name, ports), obstacle, usb.missing_node(name))
 
 
@@ -215,6 +210,11 @@ def judge_use(bus: Bus) -> Iterator[Finding]:
         sentence = f"vhci_hcd ports {' and '.join(numbers)} hold the same key, {remote} of {server}"
         sentence += ": all but one are dead, and a program that opens a dead one hangs"
         yield Finding(CRITICAL, f"{sentence}; run usbip detach -p for each of them, then attach the key once")
+    doubtful = [str(port.number) for port in usb.possible_ghosts(bus.ports) if port.busid in names]
+    if len(doubtful) > 1:
+        sentence = f"cannot tell whether vhci_hcd ports {' and '.join(doubtful)} hold the same key"
+        remedy = "see usbip port as root, or let this user read it"
+        yield Finding(UNKNOWN, f"{sentence}: only root may read {usb.VHCI_NOTES}; {remedy}")
 
 
 def judge_serial(serial: str, keys: Sequence[Device]) -> Finding:
@@ -233,14 +233,14 @@ def judge_serial(serial: str, keys: Sequence[Device]) -> Finding:
 
 def judge_location(wanted: str, keys: Sequence[Device]) -> Finding:
     """--location: every key that is here must be local, or forwarded."""
-    wrong = [key for key in keys if key.location.kind not in (wanted, "unknown")]
+    wrong = listed([key for key in keys if key.location.kind not in (wanted, "unknown")])
     if wrong:
-        sentence = f"key not where it should be ({wanted}): {listed(wrong)}"
-        return Finding(CRITICAL, f"{sentence}; move it back, or change --location")
-    unknown = [key for key in keys if key.location.kind == "unknown"]
+        remedy = "move it back, or change --location"
+        return Finding(CRITICAL, f"key not where it should be ({wanted}): {wrong}; {remedy}")
+    unknown = listed([key for key in keys if key.location.kind == "unknown"])
     if unknown:
-        sentence = f"cannot tell whether the key is {wanted}: {listed(unknown)}"
-        return Finding(UNKNOWN, f"{sentence}; see where it is plugged in, and leave --location out")
+        remedy = "see where it is plugged in, and leave --location out"
+        return Finding(UNKNOWN, f"cannot tell whether the key is {wanted}: {unknown}; {remedy}")
     return Finding(OK, "")
 
 

@@ -130,13 +130,14 @@ def _authorized(name: str) -> dict[str, str]:
 class VhciPort(NamedTuple):
     """A port of the kernel's USB/IP client that holds a device.
 
-    `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `server`
-    ("HOST:PORT") and `remote` (its name there) as `usbip attach` noted them, "" without a note. Only root may
-    read the notes.
+    `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `devid` is its
+    bus and device number at the server (bus << 16 | device). `server` ("HOST:PORT") and `remote` (its name
+    there) as `usbip attach` noted them for root, "" without a note.
     """
 
     number: int
     busid: str
+    devid: int = 0
     server: str = ""
     remote: str = ""
 
@@ -151,11 +152,12 @@ def parse_vhci_status(text: str) -> list[VhciPort] | None:
         return None
     ports = []
     for line in lines[1:]:
-        match = re.fullmatch(r"(?:hs|ss) +([0-9]{1,6}) ([0-9]{3}) \S+ \S+ \S+ ([0-9.-]{1,40}) *", line)
+        form = r"(?:hs|ss) +([0-9]{1,6}) ([0-9]{3}) \S+ ([0-9a-f]{8}) \S+ ([0-9.-]{1,40}) *"
+        match = re.fullmatch(form, line)
         if not match:
             return None
         if match[2] == "006":
-            ports.append(VhciPort(int(match[1]), match[3]))
+            ports.append(VhciPort(int(match[1]), match[4], int(match[3], 16)))
     return ports
 
 
@@ -190,6 +192,13 @@ def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
     """
     places = [(port.server, port.remote) for port in ports]
     return [port for port in ports if port.remote and places.count((port.server, port.remote)) > 1]
+
+
+def possible_ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
+    """The ports that have one `devid`, and this user may not read whether that is of one server."""
+    devids = [port.devid for port in ports]
+    readable = os.access(VHCI_NOTES, os.X_OK) or not os.path.isdir(VHCI_NOTES)
+    return [] if readable else [port for port in ports if devids.count(port.devid) > 1]
 
 
 class Location(NamedTuple):
