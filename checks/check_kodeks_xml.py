@@ -216,7 +216,7 @@ def options() -> Options:
     server("-p", "--port", metavar="PORT", type=tcp_port, help="its port (80, with -S 443)")
     server("-S", "--ssl", action="store_true", help="speak HTTPS and verify the certificate")
     server("--insecure", action="store_true", help="with -S: do not verify the certificate")
-    server("-l", "--logname", metavar="USER", type=user_name, help="log in as USER (not an administrator)")
+    server("-l", "--logname", metavar="USER", type=proper_text, help="log in as USER (not an administrator)")
     server("--password-file", metavar="FILE",
            help="the password is FILE's first line; or key password in an ini section, or $KODEKS_PASSWORD")
     server("--source", choices=("page", "zip", "xml"),
@@ -258,15 +258,6 @@ def megabytes(text: str) -> int:
     return int(text)
 
 
-def user_name(text: str) -> str:
-    """A login; a colon would end it inside the Authorization header."""
-    if not re.fullmatch(r"[^\x00-\x1f\x7f:]{1,200}", text):
-        name, colon, _ = text.partition(":")  # what follows it may be the password
-        hint = ": it holds a colon; the password goes to --password-file" if colon else ""
-        raise argparse.ArgumentTypeError(f"'{clean(name, 60)}{colon and ':...'}' is no login{hint}")
-    return text
-
-
 def password_of(values: argparse.Namespace) -> str:
     """The password of -l: from the file, the ini section or the environment, in this order."""
     if not values.password_file:
@@ -292,6 +283,7 @@ def contradiction_in(values: argparse.Namespace) -> str:
     wrong = {
         "give either -H HOST or --file PATH": (values.hostname is None) == (values.file is None),
         "--file is empty": values.file == "",
+        "-l is a login without a colon; the password goes to --password-file": ":" in (values.logname or ""),
         "--password-file is empty": values.password_file == "",
         "-p, -S, -l, --password-file and --source are for a server, not for --file":
             values.file and about_server,

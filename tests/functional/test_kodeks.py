@@ -448,7 +448,9 @@ def test_a_server_that_speaks_tls_and_refuses(change: Callable[[ssl.SSLContext],
     outcome = run_check("kodeks_xml", *address, "-S", "--insecure", "--unreachable", "critical", "-t", "5")
     port.shut()
     assert outcome.code == 2
-    assert "the server speaks TLS and refuses (" in outcome.line and remedy in outcome.line, outcome.line
+    # TLS 1.3: where the alert comes behind our request, the kernel may drop it with the connection.
+    lost = change is client_certificate and "broke off" in outcome.line and "whether it wants a client certificate" in outcome.line
+    assert lost or ("the server speaks TLS and refuses (" in outcome.line and remedy in outcome.line), outcome.line
 
 
 # --- The license manager ----------------------------------------------------------------------------------------------
@@ -516,7 +518,7 @@ FILES = [
     Stored("cut XML", GOOD_REPORT[:-20], f"UNKNOWN - the report is cut off after {SIZE - 20} bytes: send or store it again, to its end | key_state=3"),
     Stored("more behind the end", GOOD_REPORT + b"<x/>",
            f"UNKNOWN - the report is no well-formed XML: junk after document element, line {len(GOOD_REPORT.splitlines()) + 1}, column 1 | key_state=3"),
-    Stored("entity", reports.entity_record(), "UNKNOWN - the report declares entities of its own, which no sysinfo report does: not read | key_state=3"),
+    Stored("entity", reports.entity_record(), "UNKNOWN - the report declares or misses entities, which no sysinfo report does: not read | key_state=3"),
     Stored("deep", b"".join(reports.deep(200_000)), "UNKNOWN - the report is nested too deep or its elements are too large: check what makes it | key_state=3"),
     Stored("huge attribute", b"".join(reports.huge_attribute(3 << 20)),
            "UNKNOWN - the report has tags too long or names too many to be one: check what makes it | key_state=3"),
@@ -802,7 +804,7 @@ USAGE = [
     (["--file", "x", "--working", "1"], "--working is for --record"),
     (["--file", "x", "--record", "/a", "--working", " "], "argument --working: it is empty"),
     (["-H", "a", "-l", "u", "--password-file", ""], "--password-file is empty"),
-    (["-H", "a", "-l", "x:geheim99"], "argument -l/--logname: 'x:...' is no login: it holds a colon; the password goes to --password-file"),
+    (["-H", "a", "-l", "x:geheim99"], "-l is a login without a colon; the password goes to --password-file"),
     (["-H", "a", "--unreachable", "ok"], "argument --unreachable: 'ok' is no state; write warning, critical or unknown"),
     (["--file", "x", "--record", "a/b"], "argument --record: 'a/b' is no path; write it as -vv prints it, /a/b[2]/@x or /a/b[@name='x']/@x"),
     (["--file", "x", "--max-size", "0"], "argument --max-size: '0' is no size; write a number of MB from 1 to 100000"),

@@ -276,7 +276,6 @@ def _digits(number: int) -> str:
 # --- Broken and hostile documents -------------------------------------------------------------------------------------
 
 
-
 def overwritten(chunks: Iterable[bytes], offset: int, junk: bytes = bytes(512)) -> Iterator[bytes]:
     """The same document with `junk` over the bytes at `offset`: a disk sector of zeros by default."""
     position = 0
@@ -301,8 +300,6 @@ def huge_attribute(length: int, binding: str = WORKS) -> Iterator[bytes]:
     yield b'<?xml version="1.0" encoding="utf-8"?>\n<sysinfo><blob value="'
     yield from (b"x" * min(65536, length - done) for done in range(0, length, 65536))
     yield f'"/><binding>{escape(binding)}</binding></sysinfo>'.encode()
-
-
 
 
 def with_doctype(doctype: str, binding_xml: str) -> bytes:
@@ -421,12 +418,9 @@ def zip_of_sqlite() -> bytes:
     return zip_members([(report_name(suffix="db"), [page + bytes(4096 - len(page))])])
 
 
-
 def zip_wrong_crc(archive: bytes) -> bytes:
     """The same single-member archive with a checksum that does not fit its bytes."""
     return _patched(archive, 14, 16, "<I", lambda crc: crc ^ 0xFFFFFFFF)
-
-
 
 
 def _patched(archive: bytes, local: int, central: int, form: str, change: Callable[[int], int]) -> bytes:

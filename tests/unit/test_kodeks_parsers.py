@@ -160,7 +160,7 @@ PAGES = [
     ("behind a comment", f"<!-- > --><BR>{LINE}<BR>", [OK]),
     ("in a comment beside a good one", f"<BR>{LINE}<BR><!--<BR>{LINE}<BR>-->", [OK, UNKNOWN]),
     ("in a script", f"<SCRIPT>x = '<BR>{LINE}<BR>'</SCRIPT>", [UNKNOWN]),
-    ("in a section", f"<![CDATA[<BR>{LINE}<BR>]]>", [UNKNOWN]),
+    ("in a section", f"<![CDATA[<BR>{LINE}<BR>]]>", []),
     *((f"in {tag.split()[0]}", f"<{tag}><BR>{LINE}<BR></{tag.split()[0]}>", [UNKNOWN]) for tag in (
         "s", "del", "strike", "style", "textarea", "template", "noscript", "iframe", "title", "select", "div hidden", "p style='DISPLAY : none'",
         "b style=visibility:hidden", "span style='text-decoration: line-through'")),

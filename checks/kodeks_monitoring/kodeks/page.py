@@ -79,8 +79,8 @@ class PageText(HTMLParser):
         try:
             self.feed(_HUGE_REFERENCE.sub("\ufffd", shown))
             self.close()
-        except (AssertionError, NotImplementedError):  # an unknown section `<![X[`, before Python 3.13
-            raise Problem("the license page is no HTML that can be read; look at it in a browser") from None
+        except AssertionError:  # an unknown section `<![X[`, before Python 3.13.6
+            raise Problem("the license page is no HTML; look at it in a browser") from None
         self._end_line(False)
         self.handle_comment(rest)
 
@@ -116,12 +116,6 @@ class PageText(HTMLParser):
         """A comment is a line of its own, wherever it stands: it shows nothing."""
         if data.strip():
             self.lines.append(Line(one_line(data), False, True))
-
-    def handle_decl(self, decl: str) -> None:
-        self.handle_comment(decl)
-
-    def unknown_decl(self, data: str) -> None:
-        self.handle_comment(data)
 
     def _end_line(self, ended: bool) -> None:
         text = one_line("".join(self._pieces))

@@ -39,11 +39,9 @@ class Walk:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
-        raise NotImplementedError
 
     def end(self, name: str) -> None:
         """The innermost element ends."""
-        raise NotImplementedError
 
     def held(self) -> tuple[int, int]:
         """How many elements are open, and how much is held for them."""

@@ -11,6 +11,7 @@ import base64
 import http.client
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -108,7 +109,8 @@ def broken(url: str, error: Exception) -> Unreachable:
         what = f"{url} accepted the connection and did not answer in time"
         return Unreachable(f"{what}; raise -t, or look what keeps the server busy", late=True)
     if isinstance(error, OSError):
-        return Unreachable(f"{url} broke off: {why_of(error)}; {CHECK_WAY}")
+        hint = ", and whether it wants a client certificate" if url.startswith("https") else ""
+        return Unreachable(f"{url} broke off: {why_of(error)}; {CHECK_WAY}{hint}")
     if isinstance(error, (http.client.BadStatusLine, http.client.UnknownProtocol)):
         return Unreachable(f"{url} does not answer in HTTP: check -p, and -S for HTTPS")
     return Unreachable(f"{url} closed the connection in mid-answer or sent what is not HTTP; {CHECK_WAY}")
@@ -240,7 +242,8 @@ class Server:
         deadline.doing(f"waiting for {shown}")
         opened.settimeout(deadline.remaining())
         try:
-            connection.request(method, parts._replace(scheme="", netloc="").geturl(), form or None, headers)
+            with suppress(OSError):  # who refuses has answered and closed
+                connection.request(method, parts._replace(scheme="", netloc="").geturl(), form or None, headers)
             answer = Answer(connection.getresponse(), opened, shown)
         except (OSError, http.client.HTTPException) as error:
             raise broken(shown, error) from None
