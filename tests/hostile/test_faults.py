@@ -205,7 +205,7 @@ def xml(inside: str) -> bytes:
     return f'<?xml version="1.0"?><r>{inside}<binding>{reports.WORKS}</binding></r>'.encode()
 
 
-DECLARES, TOO_DEEP, LONG_TAG = "the report declares entities", "nested too deep or its elements are too large", "tags or names too long or too many"
+DECLARES, TOO_DEEP, LONG_TAG = "the report declares entities", "nested too deep or its elements are too large", "to be one: check what makes it"
 NO_CODEC, INVALID = "an encoding that cannot be read", "no well-formed XML: not well-formed (invalid token), line "
 WORKS, PIN, CUT = "SenseLock key works", "pin what holds its state (--record /", "is cut off after {size} bytes"
 REPORTS: list[tuple[str, bytes, int, str]] = [

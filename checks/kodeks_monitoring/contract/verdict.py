@@ -59,7 +59,16 @@ def clean(text: object, limit: int = 300) -> str:
     return piece if len(piece) <= limit else piece[: limit - 3].rstrip() + "..."
 
 
-class Verdict(NamedTuple):
+def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
+    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
+    if len(encoded(text)) <= room:
+        return encoded(text)
+    while len(encoded(text)) > room - 3:
+        text = text[: -max(1, (len(encoded(text)) - room) // 10)]
+    return encoded(text) + b"..."
+
+
+class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
     """What a process says when it ends: an exit code, a sentence, perfdata, further lines for people."""
 
     state: int
@@ -88,12 +97,3 @@ class Verdict(NamedTuple):
                 return output + last
             output += line
         return output
-
-
-def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
-    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
-    if len(encoded(text)) <= room:
-        return encoded(text)
-    while len(encoded(text)) > room - 3:
-        text = text[: -max(1, (len(encoded(text)) - room) // 10)]
-    return encoded(text) + b"..."
