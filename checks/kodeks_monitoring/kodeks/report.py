@@ -178,7 +178,7 @@ def parse(blocks: Iterator[bytes], walk: Walk, max_size: int) -> int:
             walk.after_block()
             if size > max_size:
                 raise Problem(f"the report is larger than {max_size >> 20} MB: --max-size allows more")
-            too_many = len(names) > seen and sum(map(len, names)) > MAX_NAMES
+            too_many = len(names) > seen and sum(map(len, filter(None, names))) > MAX_NAMES
             if too_many or size - parser.CurrentByteIndex > MAX_TAG:
                 raise Problem("the report has tags too long or names too many to be one: check what makes it")
             seen = len(names)
