@@ -19,7 +19,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import pytest
 from lab import reports
-from lab.certificates import write_authority
+from lab.certificates import leaf, write_authority
 from lab.faults import Certificate, Connection, Fault, Port, PortState
 from lab.kodeks_server import PASSWORD, USER, KodeksServer, Kodweb, LicenseManager, Licenses, Refusal
 from lab.run_check import PUNCTUAL, Outcome, command, run_check, run_process
@@ -430,14 +430,13 @@ ALERTS = [
 
 @pytest.mark.parametrize(("change", "host", "remedy"), ALERTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_server_that_speaks_tls_and_refuses(change: Callable[[ssl.SSLContext], None] | bytes, host: str, remedy: str) -> None:
-    from lab.certificates import server_context
-
     def serve(connection: Connection) -> None:
         if isinstance(change, bytes):
             connection.socket.recv(65536)
             connection.send(change)
             return
-        context = server_context(Certificate.TRUSTED)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        leaf(Certificate.TRUSTED).configure_cert(context)
         change(context)
         connection.secure(context)
         connection.socket.recv(65536)

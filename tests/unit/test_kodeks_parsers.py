@@ -165,6 +165,7 @@ PAGES = [
         "s", "del", "strike", "style", "textarea", "template", "noscript", "iframe", "title", "select", "div hidden", "p style='DISPLAY : none'",
         "b style=visibility:hidden", "span style='text-decoration: line-through'")),
     ("behind a hidden element", f"<div hidden><p>x</div><BR>{LINE}<BR>", [OK]),
+    ("behind much that HTML need not close", "<TR><TD>x" * 2000 + f"<SELECT>{'<OPTION>x' * 2000}</SELECT><BR>{LINE}<BR>", [OK]),
     ("in a hidden element that HTML does not close", f"<div hidden/><BR>{LINE}<BR>", [UNKNOWN]),
     ("partly struck out", "<BR>Привязка: SenseLock ключ - <s>[не найден]</s> [работает]<BR>", [UNKNOWN]),
     ("an attribute named otherwise", f"<div data-hidden='x' title='display:none'><BR>{LINE}<BR></div>", [OK]),
@@ -187,7 +188,7 @@ def test_a_page_that_is_cut_anywhere_is_never_good(cut: int) -> None:
     assert OK not in [statement.state for statement in parse_license_page(html[:-cut])]
 
 
-@pytest.mark.parametrize("html", [f"<![X[<BR>{LINE}<BR>", "<p>" * 5000])
+@pytest.mark.parametrize("html", [f"<![X[<BR>{LINE}<BR>", "<s>" * 5000 + LINE + "<br>"])
 def test_pages_that_are_no_pages(html: str) -> None:
     try:
         assert OK not in [statement.state for statement in parse_license_page(html)]  # since Python 3.13.6

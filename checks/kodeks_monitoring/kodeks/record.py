@@ -16,6 +16,7 @@ from .texts import CHECK_KEY, WORKS, Statement, failing, one_line, whole_sentenc
 
 if TYPE_CHECKING:
     import pyexpat
+    from typing import Callable
 
 KEY = re.compile(r"sense?[\W_]?lock", re.IGNORECASE)  # the authors spell it SenseLock and SensLock
 LONGEST = 1000  # characters of a value that may be a sentence
@@ -27,33 +28,25 @@ NO_RECORD = f"the server did not detect it when the report was made; {CHECK_KEY}
 
 
 class Walk:
-    """What expat leads through a report. `texts` gets the pieces of text; who reads them clears them."""
+    """What expat leads through a report: start() and end() hear of elements, `texts` gets pieces of text.
+
+    held() tells how many elements are open and how much is held for them, statement() what the report says,
+    lines() what -vv lists.
+    """
+
+    start: Callable[[str, dict[str, str]], None]
+    end: Callable[[str], None]
+    held: Callable[[], tuple[int, int]]
+    statement: Callable[[], Statement]
+    lines: Callable[[], list[str]]
 
     def __init__(self) -> None:
         self.texts: list[str] = []
 
     def attach(self, parser: pyexpat.XMLParserType) -> None:
-        """Hear of the elements and texts that a parser finds."""
+        """Hear of what a parser finds."""
         parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
         parser.CharacterDataHandler = self.texts.append
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
-
-    def end(self, name: str) -> None:
-        """The innermost element ends."""
-
-    def held(self) -> tuple[int, int]:
-        """How many elements are open, and how much is held for them."""
-        raise NotImplementedError
-
-    def statement(self) -> Statement:
-        """What the whole report says of the key."""
-        raise NotImplementedError
-
-    def lines(self) -> list[str]:
-        """What -vv lists."""
-        return []
 
     def after_block(self) -> None:
         """After every 64 KB: hold little. A Problem if a report is deeper or has larger elements than any."""
@@ -182,6 +175,9 @@ class PinnedRecord(Walk):
             what = f"the report has no record {path} and nothing that could hold it"
             return Statement(UNKNOWN, f"{what}: its form has changed; see --outline, then pin it anew")
         return with_place(worst_of([self._judged(value) for value in self.values]), self._pin.path)
+
+    def lines(self) -> list[str]:
+        return []
 
     def _judged(self, value: str) -> Statement:
         """A value is good, or else a failure: the operator said where the state is."""

@@ -120,7 +120,7 @@ def broken(url: str, error: Exception) -> Unreachable:
 
 
 class Answer:
-    """An HTTP answer: its status and headers, and its body as it comes. `url` is for people."""
+    """An HTTP answer: its status and headers, and its body as it comes. `url` is what was asked for."""
 
     def __init__(self, response: http.client.HTTPResponse, opened: socket.socket, url: str) -> None:
         self.url, self.status, self.headers, self._page = url, response.status, response.headers, ""
@@ -140,7 +140,7 @@ class Answer:
             try:
                 self._socket.settimeout(deadline.remaining())
                 piece = self._response.read(65536)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a chunk of -5
                 raise broken(self.url, error) from None
             yield piece
         if self._response.length:
@@ -198,9 +198,9 @@ class Server:
 
     def fetch(self, method: str, path: str, form: str = "", follow: tuple[int, ...] = REDIRECTS) -> Answer:
         """The answer to a request after redirects; 307 and 308 keep the method and the form."""
-        url = self.url + path
+        url = shown = self.url + path
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._exchange(method, url, form)
+            answer = self._exchange(method, url, form, shown)
             if answer.status not in follow or not answer.header("location") or answer.refusal():
                 return answer
             url = self._target(answer, url)
@@ -222,8 +222,8 @@ class Server:
             raise Problem(f"{what}: not followed, the login stays here; check -H, -p and -S")
         return target._replace(fragment="").geturl()
 
-    def _exchange(self, method: str, url: str, form: str) -> Answer:
-        parts, shown = urlsplit(url), clean(url.partition("?")[0], 150)
+    def _exchange(self, method: str, url: str, form: str, shown: str) -> Answer:
+        parts = urlsplit(url)
         host, tls = str(parts.hostname), parts.scheme == "https"
         opened = connected(host, parts.port or (443 if tls else 80), deadline.remaining())
         if tls:
@@ -237,13 +237,14 @@ class Server:
             headers["Authorization"] = f"Basic {basic}"
         if form:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        target = parts._replace(scheme="", netloc="").geturl()
         connection = http.client.HTTPConnection(host)
         connection.sock = opened
         deadline.doing(f"waiting for {shown}")
         opened.settimeout(deadline.remaining())
         try:
-            with suppress(OSError):  # who refuses has answered and closed
-                connection.request(method, parts._replace(scheme="", netloc="").geturl(), form or None, headers)
+            with suppress(OSError):  # who refuses has answered before
+                connection.request(method, target, form or None, headers)
             answer = Answer(connection.getresponse(), opened, shown)
         except (OSError, http.client.HTTPException) as error:
             raise broken(shown, error) from None
