@@ -152,7 +152,7 @@ ROWS = [
     Row("a long serial", key(port="1-2", serial=LONG + "A"), ["--serial", f" {LONG}A "], "OK", f"1 SenseLock key: {AT_1_2}", (1, 0, 0)),
     Row("serial wanted, no key", nothing, ["--serial", "97"], "CRITICAL",
         "no SenseLock key among 3 USB devices; the key with serial 97 is not here (found: no key at all); plug or attach it, or correct --serial", (0, 0, 2)),
-    Row("empty serial wanted", LOCAL, ["--serial", " "], "UNKNOWN", "--serial is empty; write the serial as check_senselock -v prints it", ()),
+    Row("empty serial wanted", LOCAL, ["--serial", " "], "UNKNOWN", "argument --serial: it is empty; check_senselock --help lists the options", ()),
     # -v
     Row("hostile serial", key(serial=b"9\xff | keys=9\n\x1b[2J\xe2\x80\xae9", port="1-2"), ["-v"], "OK", f"1 SenseLock key: {AT_1_2}", (1, 0, 0),
         ("key 0471:485d Senselock SenseIV at 1-2: serial 9\ufffd / keys=9 [2J 9, local",)),

@@ -10,6 +10,7 @@ A device's name is its place on the bus: "1-4.3" is port 3 of the hub in port 4 
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import threading
@@ -27,6 +28,7 @@ VHCI = "/sys/devices/platform/vhci_hcd.0"
 VHCI_NOTES = "/var/run/vhci_hcd"
 LOCK_LIMIT = 1.0
 """Seconds for which a healthy device may be locked."""
+STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
 
 def read_attribute(path: str) -> str | None:
@@ -65,12 +67,11 @@ def device_names() -> list[str]:
         return []
 
 
-def ids_of(name: str) -> tuple[int, int]:
-    """Vendor and product id of a device; 0, which no device has, for what cannot be read."""
+def usb_id_of(name: str) -> str:
+    """VID:PID of a device as lsusb prints it; "" where it cannot be read."""
     folder = f"{USB_DEVICES}/{name}"
-    texts = [read_attribute(f"{folder}/{attribute}") or "" for attribute in ("idVendor", "idProduct")]
-    vendor, product = (int(text, 16) if re.fullmatch("[0-9a-f]{4}", text) else 0 for text in texts)
-    return vendor, product
+    usb_id = f"{read_attribute(f'{folder}/idVendor')}:{read_attribute(f'{folder}/idProduct')}"
+    return usb_id if re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", usb_id) else ""
 
 
 def missing_node(name: str) -> str:
@@ -81,8 +82,6 @@ def missing_node(name: str) -> str:
     bus, number = (read_attribute(f"{USB_DEVICES}/{name}/{attribute}") for attribute in ("busnum", "devnum"))
     path = f"{DEVICE_NODES}/{(bus or '').zfill(3)}/{(number or '').zfill(3)}"
     return clean(path, 60) if bus and number and not os.path.exists(path) else ""
-
-STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
 
 def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, str]:
@@ -97,11 +96,13 @@ def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, st
     found = {}
     for name, path in paths.items():
         stuck = path not in answers and os.path.exists(path)  # still there: it was not unplugged meanwhile
-        found[name] = STUCK if stuck else why_unusable(_authorized(name), answers.get(path))
+        files = [f"{USB_DEVICES}/{name}/authorized", *glob.glob(f"{USB_DEVICES}/{name}:*/authorized")]
+        authorized = {file: read_attribute(file) for file in files}
+        found[name] = STUCK if stuck else why_unusable(authorized, answers.get(path))
     return {name: why for name, why in found.items() if why}
 
 
-def why_unusable(authorized: Mapping[str, str], configuration: str | None) -> str:
+def why_unusable(authorized: Mapping[str, str | None], configuration: str | None) -> str:
     """Why the kernel lets no program use a device, with the remedy; "" if nothing speaks against it.
 
     `authorized` maps the path of this attribute of the device and of each interface to its value: 0 forbids
@@ -115,16 +116,6 @@ def why_unusable(authorized: Mapping[str, str], configuration: str | None) -> st
     if configuration == "":
         return "it has no configuration (no power, no bandwidth?): plug or attach it again, and see dmesg"
     return ""
-
-
-def _authorized(name: str) -> dict[str, str]:
-    try:
-        entries = os.listdir(f"{USB_DEVICES}/{name}")
-    except OSError:
-        return {}
-    interfaces = sorted(entry for entry in entries if entry.startswith(f"{name}:"))
-    paths = [f"{USB_DEVICES}/{entry}/authorized" for entry in (name, *interfaces)]
-    return {path: value for path in paths if (value := read_attribute(path)) is not None}
 
 
 class VhciPort(NamedTuple):
@@ -150,10 +141,10 @@ def parse_vhci_status(text: str) -> list[VhciPort] | None:
     lines = text.splitlines()
     if not lines or lines[0].split()[:3] != ["hub", "port", "sta"]:
         return None
+    form = re.compile(r"(?:hs|ss) +([0-9]{1,6}) ([0-9]{3}) \S+ ([0-9a-f]{8}) \S+ ([0-9.-]{1,40}) *")
     ports = []
     for line in lines[1:]:
-        form = r"(?:hs|ss) +([0-9]{1,6}) ([0-9]{3}) \S+ ([0-9a-f]{8}) \S+ ([0-9.-]{1,40}) *"
-        match = re.fullmatch(form, line)
+        match = form.fullmatch(line)
         if not match:
             return None
         if match[2] == "006":
