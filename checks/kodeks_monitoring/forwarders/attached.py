@@ -61,14 +61,13 @@ def attached_devices(ports: Sequence[usb.VhciPort]) -> dict[usb.VhciPort, Device
     obstacles, dead = usb.obstacles([port.busid for port in ports]), usb.ghosts(ports)
     devices = {}
     for port in ports:
-        vendor, product = usb.ids_of(port.busid)
         obstacle = obstacles.get(port.busid)
         unusable = Finding(CRITICAL, f"is attached here, but cannot be used: {obstacle}")
         state = GHOST if port in dead else unusable if obstacle else ATTACHED
         place = f"{port.busid}, vhci_hcd port {port.number}"
-        device = Device("", f"{vendor:04x}:{product:04x}", state, "", place)
+        device = Device("", usb.usb_id_of(port.busid), state, "", place)
         lost = f"vhci_hcd port {port.number} holds {port.busid}, which this machine's USB bus does not show"
-        devices[port] = device if vendor else odd_device(lost)
+        devices[port] = device if device.usb_id else odd_device(lost)
     return devices
 
 
