@@ -45,6 +45,7 @@ from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, judge,
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
 from kodeks_monitoring.kodeks import record, report
 from kodeks_monitoring.kodeks.texts import WORKS, Reading, Statement, license_manager_in, worst_of
+from kodeks_monitoring.machine import tcp
 
 LICENSE_PAGE = "/admin/lic"
 REPORT_PAGE = "/sysinfo/si_save_request"
@@ -112,17 +113,16 @@ def read_report(
 
 def license_manager_answer(text: str) -> str:
     """Whether the license manager's port that a text names opens. It tells nothing of the key behind it."""
-    from kodeks_monitoring.kodeks.server import Unreachable, connected
-
     address = license_manager_in(text)
     if not address:
         return ""
     manager = f"the license manager at {address[0]}:{address[1]}"
+    deadline.doing(f"connecting to {manager}")
     try:
-        connected(*address, min(3.0, deadline.remaining())).close()
+        tcp.connect(*address, time.monotonic() + min(3.0, deadline.remaining())).close()
         return f"; {manager} answers"
-    except Unreachable as problem:
-        return f"; {manager} does not answer ({problem.why})"
+    except tcp.NoConnection as problem:
+        return f"; {manager} does not answer ({problem})"
 
 
 class KodeksKey(nagiosplugin.Resource):
@@ -158,9 +158,9 @@ def judge_age(hours: Optional[float], warning: Any, critical: Any) -> Finding:
         what = f"the report is dated {-hours:.1f} hours in the future"
         return Finding(UNKNOWN, f"{what}: check the clocks and time zones of both machines")
     state = judge(max(hours, 0), warning, critical)
+    broken = critical if state == CRITICAL else warning
     if state == OK:
         return Finding(OK, "")
-    broken = critical if state == CRITICAL else warning
     shown = f"{hours:.2f}" if broken.match(round(hours, 1)) else f"{hours:.1f}"  # a number that breaks it
     what = f"the report is {shown} hours old, {'inside' if broken.invert else 'outside'} the range {broken}"
     return Finding(state, f"{what}: check that its upload or export still runs")

@@ -35,42 +35,37 @@ CERTIFICATE_FAULTS = {
     10: "it has expired", 18: "it is self-signed", 19: "its authority is self-signed and not known here",
     20: "its authority is not known here", 62: "it is not for this name", 64: "it is not for this address",
 }  # fmt: skip
-NO_CLIENT_CERTIFICATE = "it wants a client certificate, which this check lacks: let this machine in without"
 TLS_REFUSALS = (
-    # a part of OpenSSL's name of an alert (RFC 8446, 6.2); the remedy
+    # what OpenSSL's name of an alert (RFC 8446, 6.2) contains; the remedy
     ("UNRECOGNIZED_NAME", "it does not know this name: give -H the name for which it is set up"),
     ("PROTOCOL", "it wants another version of TLS: enable TLS 1.2 or newer there"),
-    ("CERT", NO_CLIENT_CERTIFICATE),
-    ("UNKNOWN_CA", NO_CLIENT_CERTIFICATE),
+    ("CERT|UNKNOWN_CA", "it wants a client certificate, which this check lacks: let this machine in without"),
     ("", "look there whether it wants a client certificate, another version of TLS or other ciphers"),
 )
 
 
 class Unreachable(Exception):
-    """The server cannot be reached or does not answer as itself.
+    """The server cannot be reached or does not answer as itself. `late`: because the time was over."""
 
-    `late`: because the time was over. `why` there is no connection in a few words, "" if there was one.
-    """
-
-    def __init__(self, sentence: str, late: bool = False, why: str = "") -> None:
+    def __init__(self, sentence: str, late: bool = False) -> None:
         super().__init__(sentence)
-        self.late, self.why = late, why
+        self.late = late
 
 
 # --- The connection ---------------------------------------------------------------------------------
 
 
-def connected(host: str, port: int, seconds: float) -> socket.socket:
-    """A TCP connection within some seconds."""
+def connected(host: str, port: int) -> socket.socket:
+    """A TCP connection."""
     deadline.doing(f"connecting to {host} port {port}")
     try:
-        return tcp.connect(host, port, time.monotonic() + seconds)
+        return tcp.connect(host, port, time.monotonic() + deadline.remaining())
     except tcp.NoConnection as error:
         sentence = f"no connection to {host} port {port}: {error}; {CHECK_SERVER}"
         if error.unresolved:
             how = "was not resolved in time" if error.late else "cannot be resolved"
             sentence = f"the name {host} {how}: {error}; check -H and the name servers"
-        raise Unreachable(sentence, error.late, str(error)) from None
+        raise Unreachable(sentence, error.late) from None
 
 
 def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
@@ -96,7 +91,7 @@ def why_of(error: OSError) -> str:
     """Why a connection broke off. An alert of TLS is a refusal of somebody who speaks TLS."""
     reason = str(getattr(error, "reason", None) or "")
     if "ALERT" in reason or reason.startswith("TLSV1") or reason == "UNSUPPORTED_PROTOCOL":
-        remedy = next(remedy for part, remedy in TLS_REFUSALS if part in reason)
+        remedy = next(remedy for part, remedy in TLS_REFUSALS if re.search(part, reason))
         return f"the server speaks TLS and refuses ({clean(reason, 60)}): {remedy}"
     return f"{clean(reason, 60)}; check whether the port speaks HTTPS" if reason else tcp.why_of(error)
 
@@ -225,7 +220,7 @@ class Server:
     def _exchange(self, method: str, url: str, form: str, shown: str) -> Answer:
         parts = urlsplit(url)
         host, tls = str(parts.hostname), parts.scheme == "https"
-        opened = connected(host, parts.port or (443 if tls else 80), deadline.remaining())
+        opened = connected(host, parts.port or (443 if tls else 80))
         if tls:
             opened = secured(opened, host, self._insecure)
         agent = f"check_kodeks_xml/{__version__}"
