@@ -25,7 +25,7 @@ from typing import Any, Iterator, NamedTuple, Optional, Sequence
 
 import nagiosplugin
 from kodeks_monitoring.contract.options import Options, proper_text, threshold, usb_id
-from kodeks_monitoring.contract.run import Finding, Number, Part, import_library, judge, run
+from kodeks_monitoring.contract.run import Finding, Number, Part, judge, run
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
 from kodeks_monitoring.machine import usb
 
@@ -69,9 +69,6 @@ class Device(NamedTuple):
         return f"{self.usb_id} {self.model} at {self.name}: {serial}, {self.location}"
 
 
-# --- The look at the bus ----------------------------------------------------------------------------
-
-
 class UsbBus(nagiosplugin.Resource):
     """The USB bus of this machine, looked at once and judged by what the operator asks of it.
 
@@ -80,7 +77,7 @@ class UsbBus(nagiosplugin.Resource):
 
     def __init__(self, values: argparse.Namespace) -> None:
         self.values = values
-        self.wanted = ["%04x:%04x" % ids for ids in values.usb_id or ()] or list(KEYS)
+        self.wanted = values.usb_id or list(KEYS)
         self.present = False
         self.devices: Sequence[Device] = ()
         self.keys: Sequence[Device] = ()
@@ -158,9 +155,10 @@ def refuse_to_hang(stuck: Sequence[Device], wanted: Sequence[str]) -> None:
 
 def list_devices() -> list[Any]:
     """pyusb's devices. A libusb that is missing, too old or does not start is a Problem."""
-    core = import_library("usb.core")
-    libusb1 = import_library("usb.backend.libusb1")
     deadline.doing("loading libusb")
+    from usb import core  # type: ignore[import-untyped]
+    from usb.backend import libusb1  # type: ignore[import-untyped]
+
     linux = sys.platform.startswith("linux")
     # On Linux the name is stable, and pyusb's own search starts ldconfig or gcc.
     backend = libusb1.get_backend(find_library=lambda name: "libusb-1.0.so.0") if linux else None
@@ -180,9 +178,6 @@ def list_devices() -> list[Any]:
         return list(core.find(find_all=True, backend=backend))
     except core.USBError as error:
         raise Problem(f"the USB devices cannot be listed: {clean(error, 120)}") from None
-
-
-# --- The judgement ----------------------------------------------------------------------------------
 
 
 def judge_count(bus: UsbBus) -> Finding:
@@ -244,9 +239,6 @@ def judge_location(wanted: str, keys: Sequence[Device]) -> Finding:
     return Finding(OK, "")
 
 
-# --- The sentence -----------------------------------------------------------------------------------
-
-
 def counted(number: int, thing: str) -> str:
     """`1 USB device`, `7 USB devices`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
@@ -298,9 +290,6 @@ class Sentence(nagiosplugin.Summary):
         return lines
 
 
-# --- Options and main -------------------------------------------------------------------------------
-
-
 def options() -> Options:
     """The options of this check, the common ones included."""
     parser = Options(
@@ -310,8 +299,7 @@ def options() -> Options:
         "  check_senselock -c 2: --location forwarded\n"
         "  check_senselock --usb-id 1bc0:8101 --serial 9700000000001234 -vv\n",
     )
-    group = parser.add_argument_group("the key")
-    add = group.add_argument
+    add = parser.add_argument_group("the key").add_argument
     add("-w", "--warning", metavar="RANGE", type=threshold,
         help="warn if the number of keys is outside RANGE")
     add("-c", "--critical", metavar="RANGE", type=threshold, default="1:",

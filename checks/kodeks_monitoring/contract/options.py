@@ -50,10 +50,9 @@ def time_limit(text: str) -> tuple[float, int | None]:
 
 def alarm_state(text: str) -> int:
     """The exit code of a state that is not OK, by its name or number: warning, critical, unknown, 1, 2, 3."""
-    state = deadline.parse_alarm_state(text)
-    if state is None:
+    if text.lower() not in deadline.ALARM_STATES:
         raise bad_value(text, "is no state; write warning, critical or unknown")
-    return state
+    return deadline.ALARM_STATES[text.lower()]
 
 
 def tcp_port(text: str) -> int:
@@ -63,11 +62,11 @@ def tcp_port(text: str) -> int:
     return int(text)
 
 
-def usb_id(text: str) -> tuple[int, int]:
+def usb_id(text: str) -> str:
     """`VID:PID`, two hexadecimal numbers of four digits as lsusb prints them. A vendor alone names no key."""
     if not re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):
         raise bad_value(text, "is no USB id; write VID:PID, for example 0471:485d")
-    return int(text[:4], 16), int(text[5:], 16)
+    return text.lower()
 
 
 def host_name(text: str) -> str:
@@ -176,7 +175,7 @@ class Options(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # argparse repeats what is written behind an option that takes no value: `-vPsecret`.
-        message = re.sub("ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL)
+        message = re.sub("(?s)ignored explicit argument .*", "it takes no value", message)
         raise Problem(f"{message}; {self.prog} --help lists the options")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
@@ -194,16 +193,7 @@ def _option_name(text: str) -> str:
 
 def split_extra_opts(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part the values of --extra-opts from the other arguments. A value may follow as a word of its own."""
-    plain: list[str] = []
-    sections: list[str] = []
-    follows = False  # whether the word before was --extra-opts alone
-    for word in arguments:
-        if follows and not word.startswith("-"):
-            sections[-1], follows = word, False
-            continue
-        follows = word == "--extra-opts"
-        if follows or word.startswith("--extra-opts="):
-            sections.append(word[len("--extra-opts=") :])
-        else:
-            plain.append(word)
-    return plain, sections
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--extra-opts", action="append", nargs="?", const="", default=[])
+    known, plain = parser.parse_known_args(arguments)
+    return plain, known.extra_opts

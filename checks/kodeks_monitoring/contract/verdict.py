@@ -89,11 +89,9 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
         tail = encoded(" | " + " ".join(self.perfdata) if self.perfdata else "") + b"\n"
         head = f"{service} {STATE_NAMES[self.state]} - {clean(self.sentence, MAX_OUTPUT) or 'no text'}"
         output = cut(head, MAX_OUTPUT - len(tail), encoded) + tail
-        last = b"(more lines do not fit)\n"
-        for number, detail in enumerate(self.details, 1):
+        for detail in self.details:
             line = encoded(clean(detail, 1000)) + b"\n"
-            room = MAX_OUTPUT - len(output) - (0 if number == len(self.details) else len(last))
-            if len(line) > room:
-                return output + last
+            if len(output) + len(line) > MAX_OUTPUT:
+                break
             output += line
         return output

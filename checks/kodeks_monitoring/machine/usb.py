@@ -15,12 +15,9 @@ import os
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Mapping, NamedTuple, Sequence
 
 from ..contract.verdict import clean
-
-if TYPE_CHECKING:
-    from typing import Mapping, Sequence
 
 USB_DEVICES = "/sys/bus/usb/devices"
 DEVICE_NODES = "/dev/bus/usb"
