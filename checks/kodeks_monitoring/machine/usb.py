@@ -129,6 +129,10 @@ class VhciPort(NamedTuple):
     server: str = ""
     remote: str = ""
 
+    def __str__(self) -> str:
+        server = self.server.removesuffix(":3240")
+        return f"vhci_hcd port {self.number}" + (f" from {server}" if server else "")
+
 
 def parse_vhci_status(text: str) -> list[VhciPort] | None:
     """The used ports in a vhci_hcd `status` file. None = this is no such file.
@@ -160,7 +164,7 @@ def vhci_ports() -> list[VhciPort] | None:
         used = parse_vhci_status(status)
         if used is None:
             return None
-        ports += [_with_note(port) for port in used]
+        ports += map(_with_note, used)
     return ports
 
 
@@ -214,7 +218,8 @@ def locate(controller: str, driver: str, name: str, ports: Sequence[VhciPort]) -
     Only names that are known decide. A key that a hypervisor passes through looks like one in a local port.
     """
     if driver == "vhci_hcd":  # also that of VirtualHere's client
-        return Location("forwarded", f"USB/IP, {_vhci_port_of(name, ports)}")
+        port = next((str(port) for port in ports if port.busid == name), "vhci_hcd port unknown")
+        return Location("forwarded", f"USB/IP, {port}")
     for prefix, forwarder in _FORWARDERS.items():  # the vendors' modules have suffixes: "eveusb_vhci_hcd_2"
         if driver.startswith(prefix):
             return Location("forwarded", f"{forwarder} (driver {clean(driver, 40)})")
@@ -222,15 +227,6 @@ def locate(controller: str, driver: str, name: str, ports: Sequence[VhciPort]) -
     if driver in _HARDWARE or re.search("/pci[0-9a-f]{4,}:[0-9a-f]{2}/", f"/{controller}/"):
         return Location("local")
     return Location("unknown", f" (controller driver {clean(driver, 40) or 'not readable'})")
-
-
-def _vhci_port_of(name: str, ports: Sequence[VhciPort]) -> str:
-    port = next((port for port in ports if port.busid == name), None)
-    if port is None:
-        return "vhci_hcd port unknown"
-    host, _, number = port.server.rpartition(":")
-    server = host if number == "3240" else port.server
-    return f"vhci_hcd port {port.number}" + (f" from {server}" if server else "")
 
 
 def location_of(name: str, ports: Sequence[VhciPort]) -> Location:
