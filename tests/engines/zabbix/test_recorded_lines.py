@@ -219,9 +219,7 @@ def test_the_recipe_for_a_log(chain: Chain) -> None:
     readme = (TEMPLATES / "README.md").read_text(encoding="utf-8").replace("/var/log/usb-redirector", str(folder))
     key, expression = (re.findall(rf"(?m)^    ({start}.*)$", readme)[0] for start in ("logrt", "nodata"))
     host = lab.add_host(lab.agent_hostname)
-    interface = lab.api("hostinterface.get", {"hostids": host})[0]["interfaceid"]
-    item = {"hostid": host, "name": "log", "key_": key, "type": 7, "value_type": 2, "delay": "1s", "interfaceid": interface}
-    lab.api("item.create", item)
+    lab.api("item.create", {"hostid": host, "name": "log", "key_": key, "type": 7, "value_type": 2, "delay": "1s"})
     trigger = {"description": "The log complains", "event_name": "{ITEM.VALUE}", "expression": expression.replace("/HOST/", f"/{lab.agent_hostname}/")}
     lab.api("trigger.create", trigger)
     lab.sync()
