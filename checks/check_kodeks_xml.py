@@ -34,7 +34,6 @@ import nagiosplugin
 from kodeks_monitoring.contract.options import (
     Options,
     alarm_state,
-    as_text,
     bad_value,
     host_name,
     proper_text,
@@ -46,6 +45,7 @@ from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, judge,
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
 from kodeks_monitoring.kodeks import record, report
 from kodeks_monitoring.kodeks.texts import WORKS, Reading, Statement, license_manager_in, worst_of
+from kodeks_monitoring.machine import tcp
 
 LICENSE_PAGE = "/admin/lic"
 REPORT_PAGE = "/sysinfo/si_save_request"
@@ -74,10 +74,10 @@ def read_live_report(server: Any, values: argparse.Namespace) -> Reading:
     """A report that the server makes now. If its name does not tell the age, it is as old as the request."""
     server.fetch("GET", REPORT_PAGE, follow=())  # for the cookies: the first request is answered by a 307
     answer = server.page("POST", REPORT_PAGE, f"type={values.source}")
-    if answer.is_page:
-        raise answer.not_kodeks("no report")
     name = re.search('filename="?([^";]{1,300})', answer.header("content-disposition"))
     beginning, blocks = report.begun(answer.pieces())
+    if answer.is_page or report.is_html(beginning):
+        raise answer.not_kodeks("no report")
     try:
         found, reading = read_report(values, blocks, name[1] if name else "")
         if found.size < report.LEAST and reading.statement[::2] == (CRITICAL, ""):
@@ -113,17 +113,16 @@ def read_report(
 
 def license_manager_answer(text: str) -> str:
     """Whether the license manager's port that a text names opens. It tells nothing of the key behind it."""
-    from kodeks_monitoring.kodeks.server import Unreachable, connected
-
     address = license_manager_in(text)
     if not address:
         return ""
     manager = f"the license manager at {address[0]}:{address[1]}"
+    deadline.doing(f"connecting to {manager}")
     try:
-        connected(*address, min(3.0, deadline.remaining())).close()
+        tcp.connect(*address, time.monotonic() + min(3.0, deadline.remaining())).close()
         return f"; {manager} answers"
-    except Unreachable as problem:
-        return f"; {manager} does not answer ({problem.why})"
+    except tcp.NoConnection as problem:
+        return f"; {manager} does not answer ({problem})"
 
 
 class KodeksKey(nagiosplugin.Resource):
@@ -159,9 +158,9 @@ def judge_age(hours: Optional[float], warning: Any, critical: Any) -> Finding:
         what = f"the report is dated {-hours:.1f} hours in the future"
         return Finding(UNKNOWN, f"{what}: check the clocks and time zones of both machines")
     state = judge(max(hours, 0), warning, critical)
+    broken = critical if state == CRITICAL else warning
     if state == OK:
         return Finding(OK, "")
-    broken = critical if state == CRITICAL else warning
     shown = f"{hours:.2f}" if broken.match(round(hours, 1)) else f"{hours:.1f}"  # a number that breaks it
     what = f"the report is {shown} hours old, {'inside' if broken.invert else 'outside'} the range {broken}"
     return Finding(state, f"{what}: check that its upload or export still runs")
@@ -217,7 +216,7 @@ def options() -> Options:
     server("-p", "--port", metavar="PORT", type=tcp_port, help="its port (80, with -S 443)")
     server("-S", "--ssl", action="store_true", help="speak HTTPS and verify the certificate")
     server("--insecure", action="store_true", help="with -S: do not verify the certificate")
-    server("-l", "--logname", metavar="USER", type=user_name, help="log in as USER (not an administrator)")
+    server("-l", "--logname", metavar="USER", type=proper_text, help="log in as USER (not an administrator)")
     server("--password-file", metavar="FILE",
            help="the password is FILE's first line; or key password in an ini section, or $KODEKS_PASSWORD")
     server("--source", choices=("page", "zip", "xml"),
@@ -246,7 +245,7 @@ def options() -> Options:
 
 def record_path(text: str) -> record.Pin:
     """The path of a record for --record."""
-    pin = record.parse_pin(as_text(text))
+    pin = record.parse_pin(text)
     if pin is None:
         raise bad_value(text, "is no path; write it as -vv prints it, /a/b[2]/@x or /a/b[@name='x']/@x")
     return pin
@@ -257,15 +256,6 @@ def megabytes(text: str) -> int:
     if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= 100_000:
         raise bad_value(text, "is no size; write a number of MB from 1 to 100000")
     return int(text)
-
-
-def user_name(text: str) -> str:
-    """A login; a colon would end it inside the Authorization header."""
-    if not re.fullmatch(r"[^\x00-\x1f\x7f:]{1,200}", text):
-        name, colon, _ = text.partition(":")  # what follows it may be the password
-        hint = ": it holds a colon; the password goes to --password-file" if colon else ""
-        raise argparse.ArgumentTypeError(f"'{clean(name, 60)}{colon and ':...'}' is no login{hint}")
-    return as_text(text)
 
 
 def password_of(values: argparse.Namespace) -> str:
@@ -293,6 +283,7 @@ def contradiction_in(values: argparse.Namespace) -> str:
     wrong = {
         "give either -H HOST or --file PATH": (values.hostname is None) == (values.file is None),
         "--file is empty": values.file == "",
+        "-l is a login without a colon; the password goes to --password-file": ":" in (values.logname or ""),
         "--password-file is empty": values.password_file == "",
         "-p, -S, -l, --password-file and --source are for a server, not for --file":
             values.file and about_server,

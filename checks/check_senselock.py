@@ -1,15 +1,8 @@
 #!/usr/bin/env python3
 """Is the SenseLock key on this machine's USB bus, can it be used, and does a forwarder bring it here?
 
-The first link of the chain that keeps a Kodeks/Techexpert server licensed. Facts and their sources:
-
-* vendor AND product id make a SenseLock key (usb.ids): the vendor has other tokens, too;
-* libusb lists devices without opening them and without permissions; a fresh process lists afresh (measured);
-* a device behind a frozen forwarder must never be opened: that hangs forever (measured). So strings come from
-  sysfs, and nothing is opened anywhere;
-* once a program (Kodeks itself) waits for such a device, even listing the bus through libusb hangs, beyond
-  the reach of SIGKILL (measured on Linux 6.1). So the kernel is asked first (machine/usb.py);
-* the kernel also lists keys that no program may use: not authorized, or without a configuration.
+libusb lists the devices: it needs no permission and opens none. What it cannot say comes from the kernel
+(machine/usb.py), which is asked first: behind a frozen forwarder even listing can hang.
 """
 
 import os
@@ -28,29 +21,26 @@ except Exception as error:  # noqa: BLE001  whatever a failed copy left: no trac
     raise SystemExit(3) from None
 
 import argparse
-from typing import Any, Iterable, Iterator, NamedTuple, Optional, Sequence
+from typing import Any, Iterator, NamedTuple, Optional, Sequence
 
 import nagiosplugin
-from kodeks_monitoring.contract.options import Options, threshold, usb_id
-from kodeks_monitoring.contract.run import Finding, Number, Part, import_library, judge, run
+from kodeks_monitoring.contract.options import Options, proper_text, threshold, usb_id
+from kodeks_monitoring.contract.run import Finding, Number, Part, judge, run
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
 from kodeks_monitoring.machine import usb
 
-# --- Value objects ----------------------------------------------------------------------------------
-
 KEYS = {
-    (0x0471, 0x485D): "SenseIV v2.x",
-    (0x1BC0, 0x0013): "Elitee-e",
-    (0x1BC0, 0x0014): "Elite4",
-    (0x1BC0, 0x0020): "iToken",
-    (0x1BC0, 0x0021): "Mikey",
-    (0x1BC0, 0x0051): "Elite5",
-    (0x1BC0, 0x0055): "Elite5 v3.x",
-    (0x1BC0, 0x485D): "EliteIV",
+    "0471:485d": "SenseIV v2.x",
+    "1bc0:0013": "Elitee-e",
+    "1bc0:0014": "Elite4",
+    "1bc0:0020": "iToken",
+    "1bc0:0021": "Mikey",
+    "1bc0:0051": "Elite5",
+    "1bc0:0055": "Elite5 v3.x",
+    "1bc0:485d": "EliteIV",
 }
-"""SenseLock keys by (vendor, product), from usb.ids. --usb-id replaces the table."""
+"""SenseLock keys by VID:PID (usb.ids). The vendor alone is not enough: it makes other tokens, too."""
 
-SENSELOCK_VENDOR = 0x1BC0
 LONGEST_STRING = 300  # a USB string has 126 characters: whole, for two serials may differ in the last one
 
 
@@ -62,7 +52,7 @@ class Device(NamedTuple):
     used, with the remedy; `missing_node` is the path of its device node where that is missing.
     """
 
-    ids: tuple[int, int]
+    usb_id: str
     name: str
     model: str
     serial: Optional[str]
@@ -70,50 +60,66 @@ class Device(NamedTuple):
     obstacle: str = ""
     missing_node: str = ""
 
-    @property
-    def usb_id(self) -> str:
-        """VID:PID as lsusb prints it."""
-        return "%04x:%04x" % self.ids
-
     def __str__(self) -> str:
         return f"{self.usb_id} at {self.name}, {self.location}"
 
     def describe(self) -> str:
-        """One line for -v: everything known about the device."""
-        serial = "serial unknown" if self.serial is None else f"serial {self.serial}"
-        serial = "no serial" if self.serial == "" else serial
+        """One line for -v."""
+        serial = {None: "serial unknown", "": "no serial"}.get(self.serial, f"serial {self.serial}")
         return f"{self.usb_id} {self.model} at {self.name}: {serial}, {self.location}"
 
 
-class Bus(NamedTuple):
-    """What a look at the USB bus found. `present` is False where not even a root hub is visible, `ports` are
-    those of the kernel's USB/IP client."""
+class UsbBus(nagiosplugin.Resource):
+    """The USB bus of this machine, looked at once and judged by what the operator asks of it.
 
-    present: bool = False
-    devices: Sequence[Device] = ()
-    keys: Sequence[Device] = ()
-    ports: Sequence[usb.VhciPort] = ()
-
-
-# --- The look at the bus ----------------------------------------------------------------------------
-
-
-def look_at_bus(wanted: Iterable[tuple[int, int]], strings: Sequence[str]) -> Bus:
-    """List the USB bus through libusb and complete each device from sysfs. A missing library is a Problem.
-
-    `strings` are the attributes to read, "product" and "serial": no more than needed, for a device that hangs
-    makes every read wait.
+    `present` is False where not even a root hub is visible; `ports` are those of the kernel's USB/IP client.
     """
-    deadline.doing("asking whether the USB devices answer")
-    obstacles = usb.obstacles(usb.device_names(), lock_limit())
-    ports = usb.vhci_ports() or []
-    stuck = [name for name in sorted(obstacles, key=place) if obstacles[name] == usb.STUCK]
-    refuse_to_hang([complete(usb.ids_of(name), name, ports) for name in stuck], wanted)
-    items = list_devices()
-    found = {name_of(item): (item.idVendor, item.idProduct) for item in items if item.port_numbers}
-    names = sorted(found, key=place)
-    devices = [complete(found[name], name, ports, obstacles.get(name, ""), strings) for name in names]
-    return Bus(bool(items), devices, [device for device in devices if device.ids in wanted], ports)
+
+    def __init__(self, values: argparse.Namespace) -> None:
+        self.values = values
+        self.wanted = values.usb_id or list(KEYS)
+        self.present = False
+        self.devices: Sequence[Device] = ()
+        self.keys: Sequence[Device] = ()
+        self.ports: Sequence[usb.VhciPort] = ()
+
+    def probe(self) -> Iterator[nagiosplugin.Metric]:
+        self.look()
+        yield nagiosplugin.Metric("keys", len(self.keys))
+        yield nagiosplugin.Metric("forwarded", sum(key.location.kind == "forwarded" for key in self.keys))
+        for finding in [judge_count(self), *judge_use(self), *judge_serials(self.values.serial, self.keys)]:
+            yield nagiosplugin.Metric("key", finding)
+        if self.values.location:
+            yield nagiosplugin.Metric("location", judge_location(self.values.location, self.keys))
+
+    def look(self) -> None:
+        """List the bus through libusb, the kernel first: where a device is stuck, listing would hang."""
+        deadline.doing("asking whether the USB devices answer")
+        obstacles = usb.obstacles(usb.device_names(), lock_limit())
+        self.ports = usb.vhci_ports() or ()
+        stuck = [name for name in sorted(obstacles, key=place) if obstacles[name] == usb.STUCK]
+        refuse_to_hang([self.device(usb.usb_id_of(name), name) for name in stuck], self.wanted)
+        items = list_devices()
+        self.present = bool(items)
+        found = {}
+        for item in items:
+            if item.port_numbers:  # a root hub has none
+                name = f"{item.bus}-{'.'.join(map(str, item.port_numbers))}"
+                found[name] = f"{item.idVendor:04x}:{item.idProduct:04x}"
+        strings = ("serial", "product") if self.values.verbose else ("serial",) if self.values.serial else ()
+        names = sorted(found, key=place)
+        self.devices = [self.device(found[name], name, obstacles.get(name, ""), strings) for name in names]
+        self.keys = [device for device in self.devices if device.usb_id in self.wanted]
+
+    def device(self, usb_id: str, name: str, obstacle: str = "", strings: Sequence[str] = ()) -> Device:
+        """The device with what sysfs knows of it. Each of the strings may have to be waited for."""
+        model = KEYS.get(usb_id, "unnamed device")
+        if not os.path.isdir(f"{usb.USB_DEVICES}/{name}"):  # no sysfs on this system, or unplugged by now
+            return Device(usb_id, name, model, None, usb.Location("unknown"))
+        serial = read_string(name, "serial") if "serial" in strings else None
+        model = ("product" in strings and read_string(name, "product")) or model
+        where = usb.location_of(name, self.ports)
+        return Device(usb_id, name, model, serial, where, obstacle, usb.missing_node(name))
 
 
 def lock_limit() -> float:
@@ -121,9 +127,24 @@ def lock_limit() -> float:
     return min(usb.LOCK_LIMIT, deadline.remaining() / 2)
 
 
-def refuse_to_hang(stuck: Sequence[Device], wanted: Iterable[tuple[int, int]]) -> None:
-    """A Problem where a device is stuck: listing the bus through libusb would hang (see usb.obstacles)."""
-    keys = [device for device in stuck if device.ids in wanted]
+def place(name: str) -> list[int]:
+    """The numbers in a device's name, to sort by."""
+    return [int(number) for number in name.replace("-", ".").split(".") if number.isdigit()]
+
+
+def read_string(name: str, attribute: str) -> Optional[str]:
+    """A string of the device; "" where it has no such string, None where it cannot be read."""
+    deadline.doing(f"reading the {attribute} of the USB device at {name}")
+    path = f"{usb.USB_DEVICES}/{name}/{attribute}"
+    if not os.path.exists(path):
+        return ""
+    text = usb.read_attributes_within([path], lock_limit()).get(path)
+    return None if text is None else clean(text, LONGEST_STRING)
+
+
+def refuse_to_hang(stuck: Sequence[Device], wanted: Sequence[str]) -> None:
+    """A Problem where a device is stuck (see usb.obstacles)."""
+    keys = [device for device in stuck if device.usb_id in wanted]
     if keys:
         sentence = f"the key is listed but does not answer the program that uses it: {listed(keys)}"
         raise Problem(f"{sentence}; see whether the forwarder hangs", CRITICAL)
@@ -134,9 +155,10 @@ def refuse_to_hang(stuck: Sequence[Device], wanted: Iterable[tuple[int, int]]) -
 
 def list_devices() -> list[Any]:
     """pyusb's devices. A libusb that is missing, too old or does not start is a Problem."""
-    core = import_library("usb.core")
-    libusb1 = import_library("usb.backend.libusb1")
     deadline.doing("loading libusb")
+    from usb import core  # type: ignore[import-untyped]
+    from usb.backend import libusb1  # type: ignore[import-untyped]
+
     linux = sys.platform.startswith("linux")
     # On Linux the name is stable, and pyusb's own search starts ldconfig or gcc.
     backend = libusb1.get_backend(find_library=lambda name: "libusb-1.0.so.0") if linux else None
@@ -158,52 +180,18 @@ def list_devices() -> list[Any]:
         raise Problem(f"the USB devices cannot be listed: {clean(error, 120)}") from None
 
 
-def name_of(device: Any) -> str:
-    """The kernel's name for pyusb's device: bus and ports."""
-    return f"{device.bus}-{'.'.join(map(str, device.port_numbers))}"
-
-
-def place(name: str) -> list[int]:
-    """The numbers in a device's name, to sort by."""
-    return [int(number) for number in name.replace("-", ".").split(".") if number.isdigit()]
-
-
-def complete(ids: tuple[int, int], name: str, ports: Sequence[usb.VhciPort],
-             obstacle: str = "", strings: Sequence[str] = ()) -> Device:  # fmt: skip
-    """The device with what sysfs knows of it."""
-    folder = f"{usb.USB_DEVICES}/{name}"
-    model = KEYS.get(ids, "unnamed device")
-    if not os.path.isdir(folder):  # no sysfs on this system, or unplugged since it was listed
-        return Device(ids, name, model, None, usb.Location("unknown"))
-    serial = read_string(folder, "serial") if "serial" in strings else None
-    model = (read_string(folder, "product") if "product" in strings else "") or model
-    return Device(ids, name, model, serial, usb.location_of(name, ports), obstacle, usb.missing_node(name))
-
-
-def read_string(folder: str, attribute: str) -> Optional[str]:
-    """A string of the device; "" where it has no such string, None where it cannot be read."""
-    deadline.doing(f"reading the {attribute} of the USB device at {os.path.basename(folder)}")
-    path = f"{folder}/{attribute}"
-    if not os.path.exists(path):
-        return ""
-    text = usb.read_attributes_within([path], lock_limit()).get(path)
-    return None if text is None else clean(text, LONGEST_STRING)
-
-
-# --- The judgement ----------------------------------------------------------------------------------
-
-
-def judge_count(bus: Bus, values: argparse.Namespace) -> Finding:
+def judge_count(bus: UsbBus) -> Finding:
     """The number of keys against the operator's ranges."""
+    values = bus.values
     state = judge(len(bus.keys), values.warning, values.critical)
-    sentence = tally(bus, values)
-    if state != OK and bus.keys:
-        broken = values.critical if state == CRITICAL else values.warning
-        sentence += f", {'inside the forbidden' if broken.invert else 'outside the'} range {broken}"
-    return Finding(state, sentence)
+    if state == OK or not bus.keys:
+        return Finding(state, tally(bus))
+    broken = values.critical if state == CRITICAL else values.warning
+    where = "inside the forbidden" if broken.invert else "outside the"
+    return Finding(state, f"{tally(bus)}, {where} range {broken}")
 
 
-def judge_use(bus: Bus) -> Iterator[Finding]:
+def judge_use(bus: UsbBus) -> Iterator[Finding]:
     """Keys that the kernel lists but that cannot be used, and a key on two ports."""
     for key in bus.keys:
         if key.obstacle:
@@ -215,57 +203,40 @@ def judge_use(bus: Bus) -> Iterator[Finding]:
         sentence = f"vhci_hcd ports {' and '.join(numbers)} hold the same key, {remote} of {server}"
         sentence += ": all but one are dead, and a program that opens a dead one hangs"
         yield Finding(CRITICAL, f"{sentence}; run usbip detach -p for each of them, then attach the key once")
+    doubtful = [str(port.number) for port in usb.possible_ghosts(bus.ports) if port.busid in names]
+    if len(doubtful) > 1:
+        sentence = f"cannot tell whether vhci_hcd ports {' and '.join(doubtful)} hold the same key"
+        remedy = "see usbip port as root, or let this user read it"
+        yield Finding(UNKNOWN, f"{sentence}: only root may read {usb.VHCI_NOTES}; {remedy}")
 
 
-def judge_serial(serial: str, keys: Sequence[Device]) -> Finding:
-    """--serial: a key with that serial must be here. One that cannot be read is UNKNOWN, not absent."""
-    if any(key.serial == serial for key in keys):
-        return Finding(OK, "")
+def judge_serials(wanted: Sequence[str], keys: Sequence[Device]) -> Iterator[Finding]:
+    """--serial: a key with each serial must be here. One that cannot be read is UNKNOWN, not absent."""
     unreadable = ", ".join(key.name for key in keys if key.serial is None)
-    if unreadable:
-        sentence = f"cannot tell whether the key with serial {serial} is here"
-        remedy = "see whether its forwarder hangs, or leave --serial out"
-        return Finding(UNKNOWN, f"{sentence}: no readable serial at {unreadable}; {remedy}")
     others = ", ".join(key.serial or "a key without serial" for key in keys) or "no key at all"
-    sentence = f"the key with serial {serial} is not here (found: {others})"
-    return Finding(CRITICAL, f"{sentence}; plug or attach it, or correct --serial")
+    for serial in dict.fromkeys(clean(text, LONGEST_STRING) for text in wanted):
+        if any(key.serial == serial for key in keys):
+            continue
+        if unreadable:
+            sentence = f"cannot tell whether the key with serial {serial} is here"
+            remedy = "see whether its forwarder hangs, or leave --serial out"
+            yield Finding(UNKNOWN, f"{sentence}: no readable serial at {unreadable}; {remedy}")
+        else:
+            sentence = f"the key with serial {serial} is not here (found: {others})"
+            yield Finding(CRITICAL, f"{sentence}; plug or attach it, or correct --serial")
 
 
 def judge_location(wanted: str, keys: Sequence[Device]) -> Finding:
     """--location: every key that is here must be local, or forwarded."""
-    wrong = [key for key in keys if key.location.kind not in (wanted, "unknown")]
+    wrong = listed([key for key in keys if key.location.kind not in (wanted, "unknown")])
     if wrong:
-        sentence = f"key not where it should be ({wanted}): {listed(wrong)}"
-        return Finding(CRITICAL, f"{sentence}; move it back, or change --location")
-    unknown = [key for key in keys if key.location.kind == "unknown"]
+        remedy = "move it back, or change --location"
+        return Finding(CRITICAL, f"key not where it should be ({wanted}): {wrong}; {remedy}")
+    unknown = listed([key for key in keys if key.location.kind == "unknown"])
     if unknown:
-        sentence = f"cannot tell whether the key is {wanted}: {listed(unknown)}"
-        return Finding(UNKNOWN, f"{sentence}; see where it is plugged in, and leave --location out")
+        remedy = "see where it is plugged in, and leave --location out"
+        return Finding(UNKNOWN, f"cannot tell whether the key is {wanted}: {unknown}; {remedy}")
     return Finding(OK, "")
-
-
-class UsbBus(nagiosplugin.Resource):
-    """The bus of this machine, looked at once and judged by what the operator asks of it."""
-
-    def __init__(self, values: argparse.Namespace) -> None:
-        self.values = values
-        self.bus = Bus()
-
-    def probe(self) -> Iterator[nagiosplugin.Metric]:
-        values = self.values
-        strings = ("serial", "product") if values.verbose else ("serial",) if values.serial else ()
-        self.bus = bus = look_at_bus(values.usb_id or KEYS, strings)
-        yield nagiosplugin.Metric("keys", len(bus.keys))
-        yield nagiosplugin.Metric("forwarded", sum(key.location.kind == "forwarded" for key in bus.keys))
-        serials = dict.fromkeys(clean(serial, LONGEST_STRING) for serial in values.serial)
-        findings = [judge_count(bus, values), *judge_use(bus)]
-        for finding in [*findings, *(judge_serial(serial, bus.keys) for serial in serials)]:
-            yield nagiosplugin.Metric("key", finding)
-        if values.location:
-            yield nagiosplugin.Metric("location", judge_location(values.location, bus.keys))
-
-
-# --- The sentence -----------------------------------------------------------------------------------
 
 
 def counted(number: int, thing: str) -> str:
@@ -279,26 +250,26 @@ def listed(devices: Sequence[Device]) -> str:
     return "; ".join(map(str, devices[:3])) + rest
 
 
-def tally(bus: Bus, values: argparse.Namespace) -> str:
+def tally(bus: UsbBus) -> str:
     """How many keys there are and where, with a remark on a missing device node."""
     if not bus.keys:
-        return absence(bus, values)
+        return absence(bus)
     sentence = f"{counted(len(bus.keys), 'SenseLock key')}: {listed(bus.keys)}"
     missing = ", ".join(key.missing_node for key in bus.keys if key.missing_node)
     return f"{sentence} (missing here: {missing}; a container, or PrivateDevices=?)" if missing else sentence
 
 
-def absence(bus: Bus, values: argparse.Namespace) -> str:
-    """Why there may be no key: no bus at all, or a bus without it, and what came closest."""
+def absence(bus: UsbBus) -> str:
+    """Why there may be no key: no bus at all, or a bus without it, and what comes closest."""
     if not bus.present:
         why = "no USB bus is visible here (a container, or a machine without a USB controller)"
         return f"no SenseLock key: {why}"
     sentence = f"no SenseLock key among {counted(len(bus.devices), 'USB device')}"
-    if values.usb_id:
-        wanted = sorted({"%04x:%04x" % ids for ids in values.usb_id})
-        sentence += f" (looked for: {', '.join(wanted[:5])})"
-    relatives = [item for item in bus.devices if item.ids[0] == SENSELOCK_VENDOR]
-    closest = [f"{item.usb_id} is one by usb.ids, at {item.name}" for item in bus.devices if item.ids in KEYS]
+    if bus.values.usb_id:
+        sentence += f" (looked for: {', '.join(sorted(set(bus.wanted))[:5])})"
+    known = [item for item in bus.devices if item.usb_id in KEYS]
+    relatives = [item for item in bus.devices if item.usb_id.startswith("1bc0:")]
+    closest = [f"{item.usb_id} is one by usb.ids, at {item.name}" for item in known]
     closest += [f"{item.usb_id} of the same vendor at {item.name}" for item in relatives]
     return f"{sentence}, but {closest[0]}: if that is the key, give its --usb-id" if closest else sentence
 
@@ -306,21 +277,17 @@ def absence(bus: Bus, values: argparse.Namespace) -> str:
 class Sentence(nagiosplugin.Summary):
     """What the check says when all is well, and the lines of -v (the keys) and -vv (every device)."""
 
-    def __init__(self, resource: UsbBus) -> None:
-        self.resource = resource
+    def __init__(self, bus: UsbBus) -> None:
+        self.bus = bus
 
     def ok(self, results: nagiosplugin.Results) -> str:
-        return tally(self.resource.bus, self.resource.values)
+        return tally(self.bus)
 
     def verbose(self, results: nagiosplugin.Results) -> list[str]:
-        bus = self.resource.bus
-        lines = [f"key {key.describe()}" for key in bus.keys]
-        if self.resource.values.verbose > 1:
-            lines += [f"device {item.describe()}" for item in bus.devices if item not in bus.keys]
+        lines = [f"key {key.describe()}" for key in self.bus.keys]
+        if self.bus.values.verbose > 1:
+            lines += [f"device {item.describe()}" for item in self.bus.devices if item not in self.bus.keys]
         return lines
-
-
-# --- Options and main -------------------------------------------------------------------------------
 
 
 def options() -> Options:
@@ -332,15 +299,14 @@ def options() -> Options:
         "  check_senselock -c 2: --location forwarded\n"
         "  check_senselock --usb-id 1bc0:8101 --serial 9700000000001234 -vv\n",
     )
-    group = parser.add_argument_group("the key")
-    add = group.add_argument
+    add = parser.add_argument_group("the key").add_argument
     add("-w", "--warning", metavar="RANGE", type=threshold,
         help="warn if the number of keys is outside RANGE")
     add("-c", "--critical", metavar="RANGE", type=threshold, default="1:",
         help="alarm if the number of keys is outside RANGE (1:)")
     add("--usb-id", metavar="VID:PID", type=usb_id, action="append",
         help="count these devices instead of the built-in table of SenseLock keys; repeatable")
-    add("--serial", metavar="TEXT", action="append", default=[],
+    add("--serial", metavar="TEXT", type=proper_text, action="append", default=[],
         help="the key with this serial must be here; repeatable")
     add("--location", choices=("local", "forwarded"), help="where every key must be plugged in")
     return parser
@@ -348,8 +314,6 @@ def options() -> Options:
 
 def build(values: argparse.Namespace) -> nagiosplugin.Check:
     """The check as nagiosplugin runs it."""
-    if any(not serial.strip() for serial in values.serial):
-        raise Problem("--serial is empty; write the serial as check_senselock -v prints it")
     bus = UsbBus(values)
     keys = Number("keys", "", values.warning, values.critical, minimum=0)
     forwarded = Number("forwarded", minimum=0)

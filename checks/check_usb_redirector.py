@@ -23,34 +23,16 @@ except Exception as error:  # noqa: BLE001  whatever a failed copy left: no trac
 
 import argparse
 import datetime
+import importlib
 import re
-import shlex
 from typing import Iterator
 
 import nagiosplugin
-from kodeks_monitoring.contract.options import (
-    Options,
-    as_text,
-    bad_value,
-    host_name,
-    proper_text,
-    tcp_port,
-    threshold,
-)  # fmt: skip
+from kodeks_monitoring.contract.options import Options, bad_value, host_name, proper_text, tcp_port, threshold
 from kodeks_monitoring.contract.run import Finding, Number, Part, run
 from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, Problem, clean
-from kodeks_monitoring.forwarders.ask import Facts, Request, ask_list, ask_port, read_captured
-from kodeks_monitoring.forwarders.judge import (
-    PERPETUAL,
-    Machines,
-    Wanted,
-    good_devices,
-    judge_device,
-    judge_license,
-    judge_list,
-    show,
-)  # fmt: skip
-from kodeks_monitoring.forwarders.process import ask_services, look_for_processes
+from kodeks_monitoring.forwarders import judge
+from kodeks_monitoring.forwarders.ask import Facts, Request
 from kodeks_monitoring.forwarders.product import Product, load_product, product_names
 
 LIST_AGE = 60.0  # minutes after which a captured list tells nothing any more
@@ -64,35 +46,40 @@ class Forwarder(nagiosplugin.Resource):
     def __init__(self, request: Request, values: argparse.Namespace) -> None:
         here = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
         self.request, self.values, self.facts = request, values, Facts()
-        self.machines = Machines(values.client or "", here)
+        self.machines = judge.Machines(values.client or "", here)
 
     def look(self) -> None:
         """Ask for everything. What keeps one part from an answer stops no other."""
-        # The processes first: a frozen daemon must be named although its tool uses up all the time.
-        steps = [("process", look_for_processes), ("answer", read_captured), ("answer", ask_list)]
-        if self.request.usbip:
-            from kodeks_monitoring.forwarders.attached import look_at_usbip
-
-            steps.append(("answer", look_at_usbip))
-        for part, step in (*steps, ("answer", ask_port), ("process", ask_services)):
+        request, facts = self.request, self.facts
+        steps = (  # the processes first: a frozen daemon must be named although its tool uses up all the time
+            (request.processes, "process", "process", "look_for_processes"),
+            (request.list_file, "answer", "ask", "read_captured"),
+            (request.command, "answer", "ask", "ask_list"),
+            (request.usbip, "answer", "attached", "look_at_usbip"),
+            (request.host and not request.usbip, "answer", "port", "ask_port"),
+            (request.services, "process", "process", "ask_services"),
+        )
+        for wanted, part, module, step in steps:
             try:
-                step(self.request, self.facts)
+                if wanted:
+                    asking = importlib.import_module(f"kodeks_monitoring.forwarders.{module}")
+                    getattr(asking, step)(request, facts)
             except Problem as problem:
-                self.facts.found(part, problem.state, str(problem))
+                facts.found(part, problem.state, str(problem))
 
     def probe(self) -> Iterator[nagiosplugin.Metric]:
         self.look()
         facts, product, values = self.facts, self.request.product, self.values
         ends, today = values.license_expires, datetime.date.today()
         if ends or product.needs_license:
-            finding = judge_license(product.title, ends, today, values.warning, values.critical)
+            finding = judge.judge_license(product.title, ends, today, values.warning, values.critical)
             yield nagiosplugin.Metric("license", finding)
-            left = (ends - today).days if ends and ends != PERPETUAL else None
+            left = (ends - today).days if ends and ends != judge.PERPETUAL else None
             yield nagiosplugin.Metric("license_days", left)
         yield nagiosplugin.Metric("processes", facts.running)
         yield from self.findings("process")
         if facts.listing:
-            yield nagiosplugin.Metric("devices", good_devices(facts.listing, self.machines))
+            yield nagiosplugin.Metric("devices", judge.good_devices(facts.listing, self.machines))
         yield nagiosplugin.Metric("time", facts.seconds)
         yield from self.findings("answer")
         yield from self.findings("device")
@@ -104,8 +91,8 @@ class Forwarder(nagiosplugin.Resource):
         if part == "answer" and (listing or "device" in dict(self.facts.findings)):
             found.append(Finding(OK, ""))
         if part == "device" and listing:
-            found += [judge_device(wanted, listing, self.machines) for wanted in devices]
-            found += [] if devices else [judge_list(listing, self.machines)]
+            found += [judge.judge_device(wanted, listing, self.machines) for wanted in devices]
+            found += [] if devices else [judge.judge_list(listing, self.machines)]
         yield from (nagiosplugin.Metric(part, finding) for finding in found)
 
 
@@ -121,7 +108,7 @@ class Spoken(nagiosplugin.Summary):
     def verbose(self, results: nagiosplugin.Results) -> "list[str]":
         lines = [f"{result.state.text}: {result.hint}" for result in results if result.hint]
         if self.facts.listing:
-            lines += [f"device {show(device)}" for device in self.facts.listing.devices]
+            lines += [f"device {judge.show(device)}" for device in self.facts.listing.devices]
             lines += [f"not connected to {server}" for server in self.facts.listing.lost]
         return lines
 
@@ -132,7 +119,7 @@ class Spoken(nagiosplugin.Summary):
 def license_term(text: str) -> datetime.date:
     """`YYYY-MM-DD`, the last day of the license, or `perpetual`."""
     if text.lower() == "perpetual":
-        return PERPETUAL
+        return judge.PERPETUAL
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise bad_value(text, "is no date; write YYYY-MM-DD or perpetual")
     if not 2000 <= int(text[:4]) <= 2099:
@@ -143,17 +130,17 @@ def license_term(text: str) -> datetime.date:
         raise bad_value(text, "is not in the calendar") from None
 
 
-def wanted_device(text: str) -> Wanted:
+def wanted_device(text: str) -> judge.Wanted:
     """`VID:PID`, or a name or place as the forwarder's list has it; behind `name=` it may look like an id."""
-    text = as_text(text)
+    text = proper_text(text)
     if text.startswith("name="):
-        return Wanted("", proper_text(text[len("name=") :]))
+        return judge.Wanted("", proper_text(text[len("name=") :]))
     if re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):
-        return Wanted(text.lower(), "")
+        return judge.Wanted(text.lower(), "")
     if re.fullmatch(r"\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*:\s*(?:0x)?[0-9A-Fa-f]{0,8}\s*|[0-9A-Fa-f]{4}", text):
         as_name = f"name={clean(text, 60)} if it is a name"
         raise bad_value(text, f"is no USB id; write VID:PID, for example 0471:485d, or {as_name}")
-    return Wanted("", proper_text(text))
+    return judge.Wanted("", text)
 
 
 def service_name(text: str) -> str:
@@ -189,6 +176,8 @@ def utn_code(text: str) -> "tuple[int, tuple[str, Finding]]":
 
 def split_command(text: str, windows: bool) -> "tuple[str, ...]":
     """A command line as its words, without a shell. On Windows a backslash is part of a path."""
+    import shlex
+
     try:
         parts = shlex.split(text, posix=not windows)
     except ValueError as error:
@@ -210,7 +199,8 @@ def options() -> Options:
         "  check_usb_redirector --product usbip -H 10.0.0.5 --device 0471:485d\n",
     )
     add = parser.add_argument_group("the forwarder").add_argument
-    add("--product", metavar="NAME", choices=product_names(), help=", ".join(product_names()))
+    names = product_names()
+    add("--product", metavar="NAME", choices=names, help=", ".join(names))
     add("--side", choices=("server", "client"), help="whose list, process or service is the default")
     add = parser.add_argument_group("its license").add_argument
     add("--license-expires", metavar="DATE", type=license_term, help="last day YYYY-MM-DD, or perpetual")

@@ -133,20 +133,21 @@ function number(name, text, usual) {
     return isNaN(found) ? usual : found;
 }
 
-// What is in the token's place when it is none. A message that waits keeps what its macros were when it was made.
+// What is in the token's place when it is none. Where a vault does not give it, 6.0 fills in ****** and 7.0 *UNKNOWN*.
+// A message that waits keeps what its macros were when it was made.
 function noToken(text) {
     if (/^\{\$[^{}]*\}$/.test(text)) {
         return 'no token: ' + text + ' is not filled in. Add it as a global macro, type "Secret text". In the Test window, which fills ' +
             'in no macro, write the token itself into BotToken';
     }
-    return text === '*UNKNOWN*' ? 'no token: the global macro {$TELEGRAM.TOKEN} has the type "Vault secret", and the vault does not ' +
+    return /^\*/.test(text) ? 'no token: the global macro {$TELEGRAM.TOKEN} has the type "Vault secret", and the vault does not ' +
         'give it: choose the type "Secret text"' : 'no token: the global macro {$TELEGRAM.TOKEN} is empty';
 }
 
 function readSettings(given) {
     var found = {secrets: [], token: filled(given.BotToken)}, proxy = filled(given.HttpProxy), to;
     settings = found; // from here on warnings are masked
-    if (found.token === '') {
+    if (found.token === '' || /^\*+$/.test(found.token)) {
         throw noToken(String(given.BotToken));
     }
     found.secrets = [found.token].concat(found.token.split(':').slice(1)).filter(function (secret) { return secret.length > 5; });

@@ -5,7 +5,7 @@
         with SiteProxy(lab, "site-1", server_port) as proxy: ...
 
 Hosts are made once by the API and then copied in the database: a thousand by `host.create` take minutes (the template
-has 23 items and 18 triggers), as the README for distributors says.
+has 22 items and 20 triggers), as the README for distributors says.
 """
 
 from __future__ import annotations

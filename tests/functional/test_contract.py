@@ -47,7 +47,7 @@ def check(request: pytest.FixtureRequest) -> str:
                      id="limit of zero"),
         pytest.param(["-t", "nan"], "argument -t/--timeout: 'nan' is no time limit; write SECONDS[:STATE], for example 10:critical",
                      id="limit not a number"),
-        pytest.param(["-t", "5:ok"], "argument -t/--timeout: 'ok' is no state; write warning, critical or unknown",
+        pytest.param(["-t", "5:ok"], "argument -t/--timeout: '5:ok' is no time limit; write SECONDS[:STATE], for example 10:critical",
                      id="a timeout is never OK"),
         pytest.param(["-t", "٣"], "argument -t/--timeout: '٣' is no time limit; write SECONDS[:STATE], for example 10:critical",
                      id="digits of another script"),

@@ -15,7 +15,7 @@ from lab.engine_process import open_folder
 from lab.run_check import CHECKS, SERVICES, Outcome, command, run_process
 
 PACKAGE = "kodeks_monitoring"
-FIRST, LAST = f"{PACKAGE}/contract/deadline.py", f"{PACKAGE}/contract/run.py"
+FIRST, SECOND, LAST = (f"{PACKAGE}/contract/{name}.py" for name in ("deadline", "verdict", "run"))
 COPY = "copy the whole checks folder again"
 
 
@@ -26,6 +26,12 @@ def removed(path: Path) -> None:
 def cut(path: Path) -> None:
     text = path.read_bytes()
     path.write_bytes(text[: text.index(b"\ndef ") + 30])
+
+
+def shortened(path: Path) -> None:
+    """Whole statements are missing: Python does not notice."""
+    text = path.read_bytes()
+    path.write_bytes(text[: max(text.rindex(b"\ndef "), text.rfind(b"\nclass "))])
 
 
 def emptied(path: Path) -> None:
@@ -44,6 +50,8 @@ FORMS: list[tuple[str, str, Callable[[Path], None], str]] = [
     ("the last module is missing", LAST, removed, "run"),
     ("the first module is cut", FIRST, cut, ""),
     ("the last module is cut", LAST, cut, ""),
+    ("the first module is cut between functions", FIRST, shortened, ""),
+    ("the second module is cut between functions", SECOND, shortened, ""),
     ("the first module is empty", FIRST, emptied, ""),
     ("the last module is empty", LAST, emptied, ""),
     ("the user may not read the package", PACKAGE, closed, ""),

@@ -204,9 +204,7 @@ def initrd(image: Image, checks: Path, target: Path) -> None:
         shutil.copy(INSIDE / "init", fresh / "init")
         (fresh / "init").chmod(0o755)
         shutil.copy(INSIDE / "agent.py", fresh / "agent.py")
-        (fresh / "checks").mkdir()
-        for source in sorted(checks.glob("*.py")):
-            shutil.copy(source, fresh / "checks")
+        shutil.copytree(checks, fresh / "checks", ignore=shutil.ignore_patterns("__pycache__"))
         pack(fresh, fresh.parent / "fresh.cpio")
         with open(target, "wb") as whole:
             for part in (image.base, fresh.parent / "fresh.cpio"):

@@ -12,8 +12,8 @@ from kernel.guest import OUTSIDE, Guest, Ran
 from kernel.usbredir_key import LocalKey
 
 DEVICES = "/sys/bus/usb/devices"
-# The kernel's names: the first port of the PCI controller, the first port of the USB/IP controller.
-LOCAL, FORWARDED = f"{DEVICES}/1-1", f"{DEVICES}/3-1"
+# The kernel's names: the first port of the PCI controller, the first two of the USB/IP controller.
+LOCAL, FORWARDED, TWICE = (f"{DEVICES}/{name}" for name in ("1-1", "3-1", "3-2"))
 BUSID = "1-4"
 SERIAL = "9700000000001234"
 # Reads the key's serial number as any program that uses a key would: it opens the device and asks it.
@@ -57,9 +57,15 @@ class Stage:
         self.guest.must("modprobe", "-a", "xhci-pci", "vhci-hcd")
         self.guest.until(f"[ -e {DEVICES}/usb3 ]")
 
-    def plug_local_key(self) -> None:
-        """A key without a serial number goes into a port of the machine itself."""
+    def plug_local_key_that_is_not_allowed(self) -> None:
+        """As with USBGuard: the kernel authorizes no device that is plugged in now. This one has no serial number."""
+        self.guest.must("sh", "-c", f"echo 0 > {DEVICES}/usb1/authorized_default")
         self._local = LocalKey(self.guest.key_socket, SenseLockKey("0471:485d")).__enter__()
+        self.guest.until(f"[ -e {LOCAL}/authorized ]")
+
+    def allow_local_key(self) -> None:
+        """Somebody allows it."""
+        self.guest.must("sh", "-c", f"echo 1 > {LOCAL}/authorized")
         self.guest.until(f"[ -e {LOCAL}/1-1:1.0 ]")
 
     def pull_local_key(self) -> None:
@@ -75,8 +81,11 @@ class Stage:
 
     def attach(self) -> None:
         """The real usbip attaches the forwarder's key."""
+        self._attach(FORWARDED)
+
+    def _attach(self, place: str) -> None:
         self.guest.must("usbip", "--tcp-port", self.words["port"], "attach", "-r", OUTSIDE, "-b", BUSID)
-        self.guest.until(f"[ -e {FORWARDED}/3-1:1.0 ]")
+        self.guest.until(f"[ -e {place}:1.0 ]")
 
     def expire(self) -> None:
         """The forwarder's licence is over: it drops the key."""
@@ -96,6 +105,42 @@ class Stage:
     def _wait_until_dropped(self) -> None:
         self.guest.until(f"! [ -e {FORWARDED} ]")
         self.guest.until("grep -q ' 0000 004 ' /sys/devices/platform/vhci_hcd.0/status")
+
+    def forbid_forwarded_key(self) -> None:
+        """Somebody takes the authorization of the forwarded key away."""
+        self.guest.must("sh", "-c", f"echo 0 > {FORWARDED}/authorized")
+
+    def forbid_its_interface(self) -> None:
+        """The key is allowed again, its interface is not."""
+        self.guest.must("sh", "-c", f"echo 1 > {FORWARDED}/authorized && echo 0 > {FORWARDED}/3-1:1.0/authorized")
+
+    def take_its_configuration(self) -> None:
+        """Device and interface are allowed, but the device has no configuration."""
+        self.guest.must("sh", "-c", f"echo 1 > {FORWARDED}/3-1:1.0/authorized && echo 0 > {FORWARDED}/bConfigurationValue")
+
+    def configure_it(self) -> None:
+        """The key has its configuration again."""
+        self.guest.must("sh", "-c", f"echo 1 > {FORWARDED}/bConfigurationValue")
+        self.guest.until(f"[ -e {FORWARDED}/3-1:1.0 ]")
+
+    def lose_the_server(self) -> None:
+        """The network is cut and comes back. The forwarder offers the key again, and the port still holds it."""
+        self.forwarder.lose()
+
+    def attach_twice(self) -> None:
+        """The key is attached once more, to another port."""
+        self._attach(TWICE)
+
+    def detach_both(self) -> None:
+        """The remedy: both ports are freed, and the key is attached once.
+
+        `usbip detach` itself waits for the program that hangs (seen); the file that it writes to does not.
+        """
+        self.guest.must("sh", "-c", "echo 0 > /sys/devices/platform/vhci_hcd.0/detach")
+        self.guest.until("! grep -qs '^State:.D' /proc/[0-9]*/status")
+        self.guest.must("usbip", "detach", "-p", "1")
+        self.guest.until(f"! [ -e {FORWARDED} ] && ! [ -e {TWICE} ]")
+        self.attach()
 
     def freeze(self) -> None:
         """The forwarder's process is stopped. Its connections stay up and nothing comes any more."""

@@ -17,7 +17,7 @@ import pytest
 from lab.run_check import CHECKS
 
 from kernel.guest import Ran
-from kernel.stage import SERIAL, Stage
+from kernel.stage import SERIAL, USE_THE_KEY, Stage
 
 pytestmark = pytest.mark.xdist_group("kernel")  # one worker, one boot
 
@@ -58,28 +58,46 @@ class Scene:
 
 
 FORWARDED = "1bc0:0051 at 3-1, forwarded over USB/IP, vhci_hcd port 0"
-NO_KEY = "SENSELOCK CRITICAL - no SenseLock key among 0 USB devices | keys=0;;1:;0 forwarded=0;;;0\n"
-FORWARDED_KEY = f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} | keys=1;;1:;0 forwarded=1;;;0\n"
-OFFERED = "USB_REDIRECTOR OK - key 1bc0:0051 is offered by the forwarder | devices=1;;;0 time=#s;;;0\n"
-ATTACHED = "USB_REDIRECTOR OK - key 1bc0:0051 is attached here | devices=1;;;0 time=#s;;;0\n"
-NOT_ATTACHED = "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0): attach the key with usbip attach | devices=0;;;0\n"
+NO_KEY = "SENSELOCK CRITICAL - no SenseLock key among 0 USB devices | keys=0;;1:;0 forwarded=0;;;0 key_state=2\n"
+FORWARDED_KEY = f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} | keys=1;;1:;0 forwarded=1;;;0 key_state=0\n"
+UNUSABLE_KEY = f"SENSELOCK CRITICAL - the key is listed but cannot be used: {FORWARDED}: # | keys=1;;1:;0 forwarded=1;;;0 key_state=2\n"
+NOT_AUTHORIZED = ("the kernel has not authorized it (/sys/bus/usb/devices/#/authorized is 0): allow it in USBGuard or in the desktop's USB"
+                  " protection, or write 1 there")  # fmt: skip
+NOT_CONFIGURED = "it has no configuration (no power, no bandwidth?): plug or attach it again, and see dmesg"
+TWO_PORTS = ("vhci_hcd ports 0 and 1 hold the same key, 1-4 of {host}:{port}: all but one are dead, and a program that opens a dead one hangs;"
+             " run usbip detach -p for each of them, then attach the key once")  # fmt: skip
+ATTRIBUTES = ("sh", "-c", "cd /sys/bus/usb/devices/3-1 && cat authorized bConfigurationValue && ls -d 3-1:* 2>/dev/null")
+# What a program that uses the key does first: it claims the interface.
+CLAIM = ("python3", "-c", "import usb.core, usb.util\ntry: usb.util.claim_interface(usb.core.find(idVendor=0x1bc0), 0)\n"
+         "except usb.core.USBError as error: print(error)\nelse: print('claimed')")  # fmt: skip
+USE_THE_DEAD_ONE = ("python3", "-c", USE_THE_KEY.replace("idVendor=0x1bc0", "idVendor=0x1bc0, address=4"))
+OFFERED = "USB_REDIRECTOR OK - key 1bc0:0051 is offered by the forwarder | devices=1;;;0 time=#s;;;0 answer_state=0 device_state=0\n"
+ATTACHED = "USB_REDIRECTOR OK - key 1bc0:0051 is attached here | devices=1;;;0 time=#s;;;0 answer_state=0 device_state=0\n"
+NOT_ATTACHED = "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0): attach the key with usbip attach | devices=0;;;0 answer_state=0 device_state=2\n"
 SILENT = (
     "USB_REDIRECTOR CRITICAL - forwarder does not answer at {host}:{port} (it takes the connection and says nothing: frozen?);"
-    " 1bc0:0051 is still listed here, as a frozen forwarder leaves it | devices=1;;;0\n"
+    " 1bc0:0051 is still listed here, as a frozen forwarder leaves it | devices=1;;;0 answer_state=2 device_state=0\n"
 )
+SILENT_AND_USED = SILENT.replace(
+    " | devices=1;;;0 answer_state=2 device_state=0", "; key 1bc0:0051 is attached here, but cannot be used: it does not answer the program that uses it:"
+    " see whether the forwarder hangs | devices=0;;;0 answer_state=2 device_state=2")  # fmt: skip
 # Only root may read which server a key comes from, so nobody else can ask that server whether it still answers.
 NOT_ASKED = (
     "USB_REDIRECTOR UNKNOWN - who serves vhci_hcd port 0 is noted for root alone, so nobody was asked whether the forwarder"
-    " still answers: give it with -H | devices=1;;;0\n"
+    " still answers: give it with -H | devices=1;;;0 answer_state=3 device_state=0\n"
+)
+HELD_TWICE = (
+    "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is held by two connections, one of them dead: detach both, then attach it again"
+    " | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n"
 )
 USING_PORT = 'usbip: info: using port {port} ("{port}")\n'
 
 EVENING = (
     Scene("no-usb-bus", Stage.wait_for_network, (
         Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - no SenseLock key: no USB bus is visible here"
-             " (a container, or a machine without a USB controller) | keys=0;;1:;0 forwarded=0;;;0\n"),
+             " (a container, or a machine without a USB controller) | keys=0;;1:;0 forwarded=0;;;0 key_state=2\n"),
         Look("redirector", HERE, 2, "USB_REDIRECTOR CRITICAL - nothing is attached here: vhci_hcd is not loaded,"
-             " run modprobe vhci_hcd and usbip attach (a server is asked with -H)\n"),
+             " run modprobe vhci_hcd and usbip attach (a server is asked with -H) | answer_state=2\n"),
     )),
     Scene("no-key", Stage.load_usb, (
         # Eighteen root hubs, and none of them counts as a device.
@@ -88,31 +106,37 @@ EVENING = (
         Look("redirector", REDIRECTOR, 0, OFFERED),
         Look("redirector-here", HERE, 2, NOT_ATTACHED),
     )),
-    Scene("local-key", Stage.plug_local_key, (
+    Scene("local-key-not-allowed", Stage.plug_local_key_that_is_not_allowed, (
+        Look("kernel", ("cat", "/sys/bus/usb/devices/1-1/authorized", "/sys/bus/usb/devices/1-1/bConfigurationValue"), 0, "0\n"),
+        Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - the key is listed but cannot be used: 0471:485d at 1-1, local: "
+             f"{NOT_AUTHORIZED.replace('#', '1-1')} | keys=1;;1:;0 forwarded=0;;;0 key_state=2\n"),
+    )),
+    Scene("local-key", Stage.allow_local_key, (
         Look("senselock", (*SENSELOCK, "--location", "local", "-v"), 0,
-             "SENSELOCK OK - 1 SenseLock key: 0471:485d at 1-1, local | keys=1;;1:;0 forwarded=0;;;0\n"
+             "SENSELOCK OK - 1 SenseLock key: 0471:485d at 1-1, local | keys=1;;1:;0 forwarded=0;;;0 key_state=0 location_state=0\n"
              "key 0471:485d Senselock SenseIV at 1-1: no serial, local\n"),
         Look("senselock-wants-forwarded", (*SENSELOCK, "--location", "forwarded"), 2,
              "SENSELOCK CRITICAL - key not where it should be (forwarded): 0471:485d at 1-1, local; move it back, or change --location"
-             " | keys=1;;1:;0 forwarded=0;;;0\n"),
+             " | keys=1;;1:;0 forwarded=0;;;0 key_state=0 location_state=2\n"),
         # The proof that the watch on opened devices sees one: this reads the key's device node.
         Look("the-watch-sees-an-open", ("head", "-c", "2", "/dev/bus/usb/001/002"), 0, "\x12\x01", user=None, opened=("001/002",)),
     )),
     Scene("local-and-forwarded-key", Stage.attach, (
         Look("senselock", (*SENSELOCK, "-w", "2:2"), 0,
-             f"SENSELOCK OK - 2 SenseLock keys: 0471:485d at 1-1, local; {FORWARDED} | keys=2;2:2;1:;0 forwarded=1;;;0\n"),
+             f"SENSELOCK OK - 2 SenseLock keys: 0471:485d at 1-1, local; {FORWARDED} | keys=2;2:2;1:;0 forwarded=1;;;0 key_state=0\n"),
     )),
     Scene("forwarded-key", Stage.leave_only_the_forwarded_key, (
-        Look("senselock", (*SENSELOCK, "--location", "forwarded", "--serial", SERIAL), 0, FORWARDED_KEY),
+        Look("senselock", (*SENSELOCK, "--location", "forwarded", "--serial", SERIAL), 0, FORWARDED_KEY.replace("\n", " location_state=0\n")),
         Look("senselock-wants-local", (*SENSELOCK, "--location", "local"), 2,
-             f"SENSELOCK CRITICAL - key not where it should be (local): {FORWARDED}; move it back, or change --location | keys=1;;1:;0 forwarded=1;;;0\n"),
+             f"SENSELOCK CRITICAL - key not where it should be (local): {FORWARDED}; move it back, or change --location"
+             " | keys=1;;1:;0 forwarded=1;;;0 key_state=0 location_state=2\n"),
         # usbip notes the server's address in a file that only root may read.
         Look("senselock-as-root", (*SENSELOCK, "-v"), 0,
-             f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} from {{host}}:{{port}} | keys=1;;1:;0 forwarded=1;;;0\n"
+             f"SENSELOCK OK - 1 SenseLock key: {FORWARDED} from {{host}}:{{port}} | keys=1;;1:;0 forwarded=1;;;0 key_state=0\n"
              f"key 1bc0:0051 Elite5 at 3-1: serial {SERIAL}, forwarded over USB/IP, vhci_hcd port 0 from {{host}}:{{port}}\n",
              user=None),
         Look("redirector", (*REDIRECTOR, "-v"), 0, ATTACHED + "ok: key 1bc0:0051 is attached here\n"
-             "device 1bc0:0051 at 3-1, vhci_hcd port 0: attached here\n"),
+             "device 1bc0:0051 at 3-1, vhci_hcd port 0 is attached here\n"),
         Look("redirector-here", HERE, 3, NOT_ASKED),
         Look("redirector-here-as-root", HERE, 0, ATTACHED, user=None),
         Look("redirector-by-its-tool", (*HERE, "--list-command", "usbip port"), 0, ATTACHED, user=None),
@@ -120,7 +144,8 @@ EVENING = (
     Scene("license-over", Stage.expire, (
         Look("senselock", SENSELOCK, 2, NO_KEY),
         Look("redirector", REDIRECTOR, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is neither offered by the forwarder"
-             " nor attached here (devices listed: 0): is the key plugged in and shared at the forwarder, or attached to another machine? | devices=0;;;0 time=#s;;;0\n"),
+             " nor attached here (devices listed: 0): is the key plugged in and shared at the forwarder, or attached to another machine?"
+             " | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n"),
         Look("attach-again", (*USBIP, "attach", "-r", "{host}", "-b", "1-4"), 1, "",
              USING_PORT + "usbip: error: Attach Request for 1-4 failed - Request Failed\n\n", user=None),
         Look("senselock-after-the-refusal", (*SENSELOCK, "-v"), 2, NO_KEY, user=None),
@@ -136,6 +161,44 @@ EVENING = (
         Look("redirector-here", HERE, 2, NOT_ATTACHED),
     )),
     Scene("attached-again", Stage.attach, (
+        Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
+    )),
+    Scene("forbidden", Stage.forbid_forwarded_key, (
+        Look("kernel", ATTRIBUTES, 1, "0\n"),
+        Look("no-program-can-use-it", CLAIM, 0, "[Errno 2] Entity not found\n", user=None, opened=("003/004",)),
+        Look("senselock", SENSELOCK, 2, UNUSABLE_KEY.replace("#", NOT_AUTHORIZED.replace("#", "3-1"))),
+        Look("redirector", REDIRECTOR, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is attached here, but cannot be used: "
+             f"{NOT_AUTHORIZED.replace('#', '3-1')} | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n"),
+    )),
+    Scene("its-interface-forbidden", Stage.forbid_its_interface, (
+        Look("kernel", ATTRIBUTES, 0, "1\n1\n3-1:1.0\n"),
+        Look("no-program-can-use-it", CLAIM, 0, "[Errno 19] No such device (it may have been disconnected)\n", user=None, opened=("003/004",)),
+        Look("senselock", SENSELOCK, 2, UNUSABLE_KEY.replace("#", NOT_AUTHORIZED.replace("#", "3-1:1.0"))),
+    )),
+    Scene("not-configured", Stage.take_its_configuration, (
+        Look("kernel", ATTRIBUTES, 1, "1\n"),
+        Look("no-program-can-use-it", CLAIM, 0, "[Errno 2] Entity not found\n", user=None, opened=("003/004",)),
+        Look("senselock", SENSELOCK, 2, UNUSABLE_KEY.replace("#", NOT_CONFIGURED)),
+    )),
+    Scene("allowed-and-configured", Stage.configure_it, (
+        Look("a-program-can-use-it", CLAIM, 0, "claimed\n", user=None, opened=("003/004",)),
+        Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
+    )),
+    Scene("server-lost-and-back", Stage.lose_the_server, (
+        Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
+        Look("redirector-here-as-root", HERE, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is attached here over a dead connection, {host}:{port} offers"
+             " it again: run usbip detach -p 0, then attach it again | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n", user=None),
+    )),
+    Scene("attached-twice", Stage.attach_twice, (
+        Look("senselock-as-root", SENSELOCK, 2, f"SENSELOCK CRITICAL - {TWO_PORTS} | keys=2;;1:;0 forwarded=2;;;0 key_state=2\n", user=None),
+        # Which server and key a port holds is noted for root alone.
+        Look("senselock", SENSELOCK, 3, "SENSELOCK UNKNOWN - cannot tell whether vhci_hcd ports 0 and 1 hold the same key: only root may read"
+             " /var/run/vhci_hcd; see usbip port as root, or let this user read it | keys=2;;1:;0 forwarded=2;;;0 key_state=3\n"),
+        Look("redirector-here-as-root", HERE, 2, HELD_TWICE, user=None),
+        Look("redirector-by-its-tool", (*HERE, "--list-command", "usbip port"), 2, HELD_TWICE, user=None),
+        Look("a-program-that-opens-the-dead-one-hangs", USE_THE_DEAD_ONE, None, "", user=None, limit=3, state="D", opened=("003/004",)),
+    )),
+    Scene("attached-once", Stage.detach_both, (
         Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
     )),
     Scene("frozen", Stage.freeze, (
@@ -154,10 +217,10 @@ EVENING = (
         # that, uninterruptibly: a check that lists the bus through it now does not even die from SIGKILL.
         Look("kernel", ("cat", "/sys/bus/usb/devices/3-1/serial"), None, "", limit=2, state="gone"),
         Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - the key is listed but does not answer the program that uses it: "
-             f"{FORWARDED}; see whether the forwarder hangs\n"),
-        Look("redirector", (*REDIRECTOR, "-t", "6"), 2, SILENT),
+             f"{FORWARDED}; see whether the forwarder hangs | key_state=2\n"),
+        Look("redirector", (*REDIRECTOR, "-t", "6"), 2, SILENT_AND_USED),
         Look("redirector-by-its-tool", (*HERE, "-t", "6", "--list-command", "usbip port"), 3,
-             "USB_REDIRECTOR UNKNOWN - list command usbip port did not end within # s; if its daemon is frozen, --process tells\n"),
+             "USB_REDIRECTOR UNKNOWN - list command usbip port did not end within # s; if its daemon is frozen, --process tells | answer_state=3\n"),
     )),
     Scene("thawed", Stage.thaw, (
         Look("senselock", (*SENSELOCK, "--serial", SERIAL), 0, FORWARDED_KEY),

@@ -276,16 +276,6 @@ def _digits(number: int) -> str:
 # --- Broken and hostile documents -------------------------------------------------------------------------------------
 
 
-def truncated(chunks: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """The first `length` bytes: an upload that broke off."""
-    left = length
-    for chunk in chunks:
-        if left <= 0:
-            return
-        yield chunk[:left]
-        left -= len(chunk)
-
-
 def overwritten(chunks: Iterable[bytes], offset: int, junk: bytes = bytes(512)) -> Iterator[bytes]:
     """The same document with `junk` over the bytes at `offset`: a disk sector of zeros by default."""
     position = 0
@@ -310,21 +300,6 @@ def huge_attribute(length: int, binding: str = WORKS) -> Iterator[bytes]:
     yield b'<?xml version="1.0" encoding="utf-8"?>\n<sysinfo><blob value="'
     yield from (b"x" * min(65536, length - done) for done in range(0, length, 65536))
     yield f'"/><binding>{escape(binding)}</binding></sysinfo>'.encode()
-
-
-def huge_text(length: int, before: str = "", after: str = "") -> Iterator[bytes]:
-    """A well-formed report with one element of `length` bytes of text between `before` and `after`."""
-    yield f'<?xml version="1.0" encoding="utf-8"?>\n<sysinfo><binding>{escape(before)}'.encode()
-    yield from (b"x" * min(65536, length - done) for done in range(0, length, 65536))
-    yield f"{escape(after)}</binding></sysinfo>".encode()
-
-
-def many_records(count: int, binding: str = WORKS) -> Iterator[bytes]:
-    """A well-formed report with `count` records."""
-    yield b'<?xml version="1.0" encoding="utf-8"?>\n<sysinfo>'
-    record = f"<binding>{escape(binding)}</binding>\n".encode()
-    yield from (record for _ in range(count))
-    yield b"</sysinfo>"
 
 
 def with_doctype(doctype: str, binding_xml: str) -> bytes:
@@ -443,24 +418,9 @@ def zip_of_sqlite() -> bytes:
     return zip_members([(report_name(suffix="db"), [page + bytes(4096 - len(page))])])
 
 
-def zip_encrypted(archive: bytes) -> bytes:
-    """The same single-member archive with the flag "encrypted" set (bit 0, APPNOTE.TXT 4.4.4)."""
-    return _patched(archive, 6, 8, "<H", lambda flags: flags | 1)
-
-
 def zip_wrong_crc(archive: bytes) -> bytes:
     """The same single-member archive with a checksum that does not fit its bytes."""
     return _patched(archive, 14, 16, "<I", lambda crc: crc ^ 0xFFFFFFFF)
-
-
-def zip_lying_about_size(archive: bytes, size: int) -> bytes:
-    """The same single-member archive, said to hold `size` bytes when unpacked."""
-    return _patched(archive, 22, 24, "<I", lambda _: size)
-
-
-def zip_unknown_method(archive: bytes, method: int = 98) -> bytes:
-    """The same single-member archive, said to be compressed with another method (98: PPMd)."""
-    return _patched(archive, 8, 10, "<H", lambda _: method)
 
 
 def _patched(archive: bytes, local: int, central: int, form: str, change: Callable[[int], int]) -> bytes:

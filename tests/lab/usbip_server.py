@@ -12,7 +12,8 @@ machine and run there:
 
 It prints `LISTENING HOST PORT` once it accepts connections. Signals, each answered by one line on standard output when
 it has taken effect: SIGUSR1 the licence expires (EXPIRED), SIGUSR2 it is renewed (RENEWED), SIGHUP the connections
-break (DROPPED), SIGTERM and SIGINT end the server. SIGSTOP is the frozen forwarder.
+break (DROPPED), SIGWINCH the server loses its clients (LOST), SIGTERM and SIGINT end the server. SIGSTOP is the frozen
+forwarder.
 
 What is invented: the key's strings, release number and power draw. What is not: its ids and its shape (class ff/00/00,
 one interface, full speed: a public transcript of an Elite IV).
@@ -185,6 +186,7 @@ class UsbIpServer:
         self._lock = threading.Lock()
         self._in_use: set[str] = set()
         self._connections: set[socket.socket] = set()
+        self._lost: set[socket.socket] = set()
         self._closed = False
         self._listener = socket.create_server((host, port))
         self.host: str
@@ -216,6 +218,15 @@ class UsbIpServer:
             connections = list(self._connections)
         for connection in connections:
             shut(connection)
+
+    def lose(self) -> None:
+        """The network is cut and comes back: the server has given up its clients, and no client has noticed.
+
+        It offers again what a client's port still holds, and answers nothing more on the old connections.
+        """
+        with self._lock:
+            self._lost |= self._connections
+            self._in_use.clear()
 
     def freeze(self) -> None:
         """The process hangs: connections are taken and kept, and no byte is answered."""
@@ -310,13 +321,16 @@ class UsbIpServer:
             connection.sendall(header + key.record)
             self._serve_urbs(connection, key)
         finally:
-            self.release(busid)
+            if connection not in self._lost:
+                self.release(busid)
 
     def _serve_urbs(self, connection: socket.socket, key: SenseLockKey) -> None:
         """Carry the key's traffic until the connection ends. Only endpoint 0 exists; the rest waits until unlinked."""
         waiting: set[int] = set()
         while True:
             packet = self._receive(connection, 48)
+            while connection in self._lost:
+                self._receive(connection, 1)
             command, sequence, _device, direction, endpoint = struct.unpack(">IIIII", packet[:20])
             if command == SUBMIT:
                 length = struct.unpack(">I", packet[24:28])[0]
@@ -392,6 +406,10 @@ class UsbIpServerProcess:
         """See UsbIpServer.drop."""
         self._signal(signal.SIGHUP, "DROPPED")
 
+    def lose(self) -> None:
+        """See UsbIpServer.lose."""
+        self._signal(signal.SIGWINCH, "LOST")
+
     def freeze(self) -> None:
         """Stop the process. The kernel still completes the handshake of new connections."""
         self._process.send_signal(signal.SIGSTOP)
@@ -430,13 +448,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options.parse_args(arguments)
     keys = [SenseLockKey.parse(text, index) for index, text in enumerate(chosen.key or ["0471:485d"])]
 
-    handled = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM, signal.SIGINT}
+    handled = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGWINCH, signal.SIGTERM, signal.SIGINT}
     with blocked(handled), UsbIpServer(keys, host=chosen.host, port=chosen.port) as server:
         print("LISTENING", server.host, server.port, flush=True)
         steps = {
             signal.SIGUSR1: (server.expire, "EXPIRED"),
             signal.SIGUSR2: (server.renew, "RENEWED"),
             signal.SIGHUP: (server.drop, "DROPPED"),
+            signal.SIGWINCH: (server.lose, "LOST"),
         }
         while True:
             received = signal.Signals(signal.sigwait(handled))

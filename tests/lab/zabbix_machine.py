@@ -107,6 +107,10 @@ class ZabbixMachine:
         environment = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
 
+    def remove_ini(self) -> None:
+        """Somebody deletes the ini file; the next scene brings it back."""
+        self.ini.unlink()
+
     def remove_plugin(self, name: str) -> None:
         """Somebody deletes a plugin."""
         (self.plugins / name).rename(self.folder / name)

@@ -23,7 +23,7 @@ PASSWORD = "a-password-of-the-lab"
 EDITOR = f"""#!/bin/sh
 case $1 in
 *.password) echo {PASSWORD} >$1 ;;
-*.ini) sed -i 's/^password = CHANGE/password = {PASSWORD}/' $1 ;;
+*.ini) sed -i 's/^password = CHANGE/password = {PASSWORD}/; s/^license-expires = CHANGE/license-expires = perpetual/' $1 ;;
 esac
 grep -q . $1
 """

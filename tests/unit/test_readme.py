@@ -1,12 +1,13 @@
-"""The README is true and short: two languages alike, its pictures up to date, its tables as the checks and products are.
+"""README and docs/ are true and short: two languages alike, pictures up to date, tables as the checks and products are.
 
 What stands between `<!-- generated: NAME -->` and `<!-- end -->` is made from checks/. A check or a product was added or changed:
 
-    PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_readme.py && git diff README*
+    PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_readme.py && git diff README* docs
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import re
 import shutil
@@ -22,12 +23,18 @@ from lab.run_check import CHECKS, ROOT, SERVICES
 
 PAGES = {"en": Page(ROOT / "README.md"), "ru": Page(ROOT / "README.ru.md")}
 INSTALL = {"en": Page(ROOT / "docs/install.md"), "ru": Page(ROOT / "docs/install.ru.md")}
+DOCS = {
+    check: {"en": Page(ROOT / f"docs/{check}.md"), "ru": Page(ROOT / f"docs/{check}.ru.md")}
+    for check in (f"check_{name}" for name in SERVICES)
+    if (ROOT / f"docs/{check}.md").exists()
+}
+"""A page a check. A new check may have none yet."""
 PROSE_IN_CYRILLIC = {"en": (0.0, 0.05), "ru": (0.6, 1.0)}
 
 # --- Two languages ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pages", [PAGES, INSTALL], ids=["README", "install"])
+@pytest.mark.parametrize("pages", [PAGES, INSTALL, *DOCS.values()], ids=["README", "install", *DOCS])
 def test_both_languages_are_alike(pages: dict[str, Page]) -> None:
     assert drift(pages["en"], pages["ru"]) == []
 
@@ -75,7 +82,8 @@ def test_drift_is_seen(old: str, new: str, what: str, tmp_path: Path) -> None:
 
 # --- The table of the checks ------------------------------------------------------------------------------------------
 
-HEADS = {
+HEADS: dict[str, dict[str, tuple[str, ...]]] = {
+    "options": {"en": ("option", "meaning"), "ru": ("параметр", "что значит")},
     "checks": {"en": ("check", "what it does"), "ru": ("проверка", "что делает")},
     "forwarders": {
         "en": ("`--product`", "forwarder", "asked if nothing else is named", "date needed", "how well proven"),
@@ -145,6 +153,46 @@ def rows_of_forwarders(language: str) -> list[tuple[str, ...]]:
     return rows
 
 
+# --- The options of a check -------------------------------------------------------------------------------------------
+
+
+def parser_of(check: str) -> argparse.ArgumentParser:
+    """The option parser of a check."""
+    parser = importlib.import_module(check).options()
+    assert isinstance(parser, argparse.ArgumentParser)
+    return parser
+
+
+def rows_of_options(check: str) -> list[tuple[str, ...]]:
+    """A row for each option of a check, in the words of its -h."""
+    rows: list[tuple[str, ...]] = []
+    for group in parser_of(check)._action_groups:
+        for action in group._group_actions:
+            value = action.metavar or (action.choices and "{" + ",".join(action.choices) + "}") or ""
+            shown = ", ".join(f"`{f'{name} {value}'.strip()}`" for name in action.option_strings)
+            rows.append((shown.replace("|", r"\|"), str(action.help).replace("|", r"\|")))
+    return rows
+
+
+@pytest.mark.parametrize("check", DOCS)
+def test_a_page_has_the_perfdata_of_the_table_of_all(check: str) -> None:
+    (table,) = [table for table in Page(ROOT / "templates/nagios/README.md").tables if table[0] == ["check", "label", "meaning"]]
+    owner, labels = "", []
+    for name, label, _ in table[1:]:
+        owner = name or owner
+        labels += re.findall("`([^`]+)`", label) if owner == check else []
+    (own,) = [table for table in DOCS[check]["en"].tables if table[0][0] == "label"]
+    assert [row[0].strip("`") for row in own[1:]] == labels
+
+
+@pytest.mark.parametrize("check", DOCS)
+def test_a_page_tells_the_true_thresholds(check: str) -> None:
+    (states,) = [table for table in DOCS[check]["en"].tables if table[0][0] == "state"]
+    shown = dict(re.findall(r"`(-[wc]) ([^`]+)`", str(states)))
+    defaults = {action.option_strings[0]: action.default for action in parser_of(check)._actions if action.option_strings[0] in ("-w", "-c")}
+    assert shown == {name: default for name, default in defaults.items() if default is not None}
+
+
 # --- What is generated ------------------------------------------------------------------------------------------------
 
 
@@ -154,19 +202,26 @@ def table(name: str, language: str, rows: list[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
 
 
-def generated(language: str) -> str:
-    """The README with its tables made anew."""
-    text = PAGES[language].text
-    for name, rows in {"checks": rows_of_checks(language), "forwarders": rows_of_forwarders(language)}.items():
+def generated(page: Page, language: str) -> str:
+    """A page with its tables made anew."""
+    text, check = page.text, page.path.name.partition(".")[0]
+    if check in DOCS:
+        tables = {"options": rows_of_options(check)}
+    else:
+        tables = {"checks": rows_of_checks(language), "forwarders": rows_of_forwarders(language)}
+    for name, rows in tables.items():
         between = rf"(?s)(<!-- generated: {name} -->\n).*?(<!-- end -->)"
         text, number = re.subn(between, lambda found, name=name, rows=rows: found[1] + table(name, language, rows) + found[2], text)  # type: ignore[misc]
         assert number == 1, f"{name}: no place for its table"
     return text
 
 
-@pytest.mark.parametrize("language", PAGES)
-def test_the_tables_are_as_the_checks_are(language: str) -> None:
-    assert generated(language) == PAGES[language].text, "run: PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_readme.py"
+WITH_TABLES = [(page, language) for pages in (PAGES, *DOCS.values()) for language, page in pages.items()]
+
+
+@pytest.mark.parametrize(("page", "language"), WITH_TABLES, ids=str)
+def test_the_tables_are_as_the_checks_are(page: Page, language: str) -> None:
+    assert generated(page, language) == page.text, "run: PYTHONPATH=checks:tests .venv/bin/python tests/unit/test_readme.py"
 
 
 @pytest.mark.parametrize("language", PAGES)
@@ -183,8 +238,7 @@ def test_what_every_check_knows() -> None:
     sentence = re.search(r"`-t SECONDS\[:STATE\]`, default (\d+)\)(?s:.*?)All know `([^`]+)`", PAGES["en"].text)
     assert sentence
     for name in SERVICES:
-        parser = importlib.import_module(f"check_{name}").options()
-        (every,) = [group for group in parser._action_groups if group.title == "every check"]
+        (every,) = [group for group in parser_of(f"check_{name}")._action_groups if group.title == "every check"]
         (timeout,) = [action for action in every._group_actions if "--timeout" in action.option_strings]
         assert f"({sentence[1]}:" in str(timeout.help)
         assert set(sentence[2].split()) <= {name for action in every._group_actions for name in action.option_strings}
@@ -207,5 +261,5 @@ def test_the_chain_is_drawn_by_its_program(language: str) -> None:
 
 
 if __name__ == "__main__":
-    for language, page in PAGES.items():
-        page.path.write_text(generated(language), "utf-8")
+    for each, its_language in WITH_TABLES:
+        each.path.write_text(generated(each, its_language), "utf-8")

@@ -738,6 +738,7 @@ def test_a_list_where_no_device_is_wanted(listing: Listing, state: int, sentence
     [
         ((), 0, CRITICAL, "process usbsrvd is not running: start it"),
         ((), 5, CRITICAL, "process usbsrvd is not running (only 5 processes are visible here: a container?): start it"),
+        ((), 1, CRITICAL, "process usbsrvd is not running (only 1 process is visible here: a container?): start it"),
         ((Process(7, "zombie"),), 0, CRITICAL, "process usbsrvd is not running: start it"),
         ((Process(7, "sleeping"),), 5, OK, "process usbsrvd is running"),
         ((Process(7, "disk-sleep"),), 0, OK, "process usbsrvd is running"),

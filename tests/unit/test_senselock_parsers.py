@@ -6,7 +6,7 @@ import pytest
 from kodeks_monitoring.machine import usb
 from kodeks_monitoring.machine.usb import VhciPort
 
-PORTS = [VhciPort(0, "3-1", "10.0.0.5:3240", "1-1"), VhciPort(1, "3-2", "[2001:db8::5]:3240", "1-1"), VhciPort(2, "3-3")]
+PORTS = [VhciPort(0, "3-1", 0x10002, "10.0.0.5:3240", "1-1"), VhciPort(1, "3-2", 0x10002, "[2001:db8::5]:3240", "1-1"), VhciPort(2, "3-3")]
 PLATFORM = "/platform/soc/3f980000.usb"
 # `lsusb -t` and the kernel's source name these drivers of controllers on boards.
 BOARDS = {
@@ -72,7 +72,7 @@ def test_why_unusable(authorized: dict[str, str], configuration: str | None, rea
     ],
 )
 def test_ghosts(notes: list[tuple[str, str]], ports: list[int]) -> None:
-    held = [VhciPort(number, f"3-{number + 1}", *note) for number, note in enumerate(notes)]
+    held = [VhciPort(number, f"3-{number + 1}", 0x10002, *note) for number, note in enumerate(notes)]
     assert [port.number for port in usb.ghosts(held)] == ports
 
 
@@ -83,8 +83,8 @@ USED = "hs  0000 006 002 00040002 000003 1-1\n"  # 006 is VDEV_ST_USED
 @pytest.mark.parametrize(
     ("text", "ports"),
     [
-        pytest.param(HEAD + USED + "hs  0001 004 000 00000000 000000 0-0\n", [VhciPort(0, "1-1")], id="one used, one free"),
-        pytest.param(HEAD + USED + "ss  0045 006 005 00010003 000004 4-1\n", [VhciPort(0, "1-1"), VhciPort(45, "4-1")], id="both hubs"),
+        pytest.param(HEAD + USED + "hs  0001 004 000 00000000 000000 0-0\n", [VhciPort(0, "1-1", 0x40002)], id="one used, one free"),
+        pytest.param(HEAD + USED + "ss  0045 006 005 00010003 000004 4-1\n", [VhciPort(0, "1-1", 0x40002), VhciPort(45, "4-1", 0x10003)], id="both hubs"),
         pytest.param(HEAD, [], id="no ports"),
         pytest.param(HEAD + USED + "hs  0001 broken\n", None, id="a line of another form"),
         pytest.param("", None, id="empty"),

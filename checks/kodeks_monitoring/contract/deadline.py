@@ -11,47 +11,46 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import contextlib
 import os
 import re
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Sequence
 
 from .. import PROJECT
 from .failures import verdict_on
-from .verdict import CRITICAL, STATE_NAMES, UNKNOWN, WARNING, Verdict, worst
+from .verdict import CRITICAL, UNKNOWN, WARNING, Verdict, worst
 
 if TYPE_CHECKING:
     import subprocess
-    from types import FrameType, TracebackType
-    from typing import NoReturn, Sequence
 
 DEFAULT_LIMIT = 10.0  # seconds
 LONGEST_LIMIT = 86400.0  # seconds
+ALARM_STATES = {"warning": WARNING, "critical": CRITICAL, "unknown": UNKNOWN, "1": 1, "2": 2, "3": 3}
 
 
 class _Plugin:
     """This process as a plugin. There is one."""
 
-    def __init__(self) -> None:
-        self.service = ""  # "" = the process is not taken over
-        self.started = time.monotonic()
-        self.limit = DEFAULT_LIMIT
-        self.state_of_limit: int | None = None  # None = -t names none
-        self.late_state = UNKNOWN
-        self.waiting_for = "starting"
-        self.part = ""
-        self.stdout_closed = False
-        self.children: set[subprocess.Popen[bytes]] = set()
-        self.speaking = _thread.allocate_lock()  # whoever writes the line keeps it: there is only one line
+    service = ""  # "" = the process is not taken over
+    started = time.monotonic()
+    limit = DEFAULT_LIMIT
+    state_of_limit: int | None = None  # None = -t names none
+    late_state = UNKNOWN
+    waiting_for = "starting"
+    part = ""
+    stdout_closed = False
+    speaking = _thread.allocate_lock()  # whoever writes the line keeps it: there is only one line
 
     def seconds_left(self) -> float:
         return self.started + self.limit - time.monotonic()
 
 
 _plugin = _Plugin()
-children = _plugin.children
+children: set[subprocess.Popen[bytes]] = set()
 """Programs that this process has started and must not leave behind."""
 
 
@@ -81,49 +80,34 @@ def set_part(part: str) -> None:
 
 
 def set_limit(limit: float, state: int | None) -> None:
-    """Replace the limit that was read from the bare arguments by that of the options."""
+    """Set the seconds that this process may take, and the exit code of a timeout, None = not named."""
     _plugin.limit, _plugin.state_of_limit = limit, state
-    if _plugin.service:
-        _set_alarm()
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, max(_plugin.seconds_left(), 0) + 0.1)
 
 
 def parse_limit(text: str) -> tuple[float, int | None] | None:
     """`SECONDS[:STATE]`: seconds up to a day, and the exit code of a timeout, None where it is not named.
 
-    None = the text has another form, or the state is OK.
+    None = the text has another form.
     """
-    seconds, colon, name = text.partition(":")
-    if not re.fullmatch(r"[0-9]{1,5}(?:\.[0-9]{1,6})?", seconds) or not 0 < float(seconds) <= LONGEST_LIMIT:
+    form = r"([0-9]{1,5}(?:\.[0-9]{1,6})?)(?::(warning|critical|unknown|[123]))?"
+    found = re.fullmatch(form, text.lower())
+    if not found or not 0 < float(found[1]) <= LONGEST_LIMIT:
         return None
-    state = parse_alarm_state(name)
-    return None if colon and state is None else (float(seconds), state)
-
-
-def parse_alarm_state(text: str) -> int | None:
-    """The exit code for the name or number of a state that is not OK; None for any other text."""
-    alarms = (code for code in (WARNING, CRITICAL, UNKNOWN) if text.upper() in (STATE_NAMES[code], str(code)))
-    return next(alarms, None)
+    return float(found[1]), ALARM_STATES[found[2]] if found[2] else None
 
 
 def limit_in(arguments: Sequence[str]) -> tuple[float, int | None]:
     """The limit as the bare arguments have it, before any parser exists. Of nonsense the parser will tell."""
-    limit: tuple[float, int | None] = (DEFAULT_LIMIT, None)
-    for argument, following in zip(arguments, [*arguments[1:], ""]):
-        value = following if argument in ("-t", "--timeout") else ""
-        glued = re.match(r"(?:--timeout=|-t=?)(.+)", argument)
-        limit = parse_limit(glued[1] if glued else value) or limit
-    return limit
+    values = re.findall(r"(?m)^(?:--timeout|-t)[=\n]?(.+)", "\n".join(arguments))
+    return ([limit for limit in map(parse_limit, values) if limit] or [(DEFAULT_LIMIT, None)])[-1]
 
 
 def _watch() -> None:
     while (left := _plugin.seconds_left()) > 0:
         time.sleep(min(left, 0.1))  # the options may shorten the limit
     _expire()
-
-
-def _set_alarm() -> None:
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, max(_plugin.seconds_left(), 0) + 0.1)
 
 
 def _expire(*signal_and_frame: object) -> NoReturn:
@@ -189,7 +173,7 @@ def _fell_silent() -> None:
     end(Verdict(UNKNOWN, f"ended without a verdict: the file is incomplete; install {PROJECT} again"))
 
 
-def _ended_by_signal(number: int, frame: FrameType | None) -> None:
+def _ended_by_signal(number: int, frame: object) -> None:
     if _plugin.speaking.locked():
         return  # the verdict is being written already
     name = "interrupted" if number == signal.SIGINT else "ended by a signal"
@@ -203,16 +187,11 @@ def _kill_children() -> None:
 
 def kill(child: subprocess.Popen[bytes]) -> None:
     """End a program with its process group. One in uninterruptible sleep is not waited for."""
-    import subprocess
-
-    try:
+    with contextlib.suppress(OSError):  # it has ended
         if hasattr(os, "killpg"):
             os.killpg(child.pid, signal.SIGKILL)
         else:
             child.kill()
-        child.wait(0.5)
-    except (OSError, subprocess.TimeoutExpired):
-        pass  # already gone, or beyond the reach of signals
     children.discard(child)
 
 
@@ -224,19 +203,16 @@ def take_over(service: str) -> None:
     _fill_standard_descriptors()
     sys.excepthook = _uncaught
     atexit.register(_fell_silent)
-    _plugin.limit, _plugin.state_of_limit = limit_in(sys.argv[1:])
+    set_limit(*limit_in(sys.argv[1:]))
     try:
         _thread.start_new_thread(_watch, ())
     except RuntimeError:
         end(Verdict(UNKNOWN, "no thread can be started: raise the limits of processes and memory"))
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), _ended_by_signal)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, _expire)
-        # An engine may ignore it; the kernel then forgets exit codes, and Python takes each for a 0.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _set_alarm()
+    actions: dict[str, Any] = dict.fromkeys(("SIGTERM", "SIGINT", "SIGHUP"), _ended_by_signal)
+    # An engine may ignore SIGCHLD; the kernel then forgets exit codes, and Python takes each for a 0.
+    actions.update(SIGALRM=_expire, SIGCHLD=signal.SIG_DFL)
+    for name in actions.keys() & set(dir(signal)):  # Windows has but the first two
+        signal.signal(getattr(signal, name), actions[name])
 
 
 def _fill_standard_descriptors() -> None:

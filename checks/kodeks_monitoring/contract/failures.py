@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from .. import PROJECT
 from .verdict import UNKNOWN, Problem, Verdict, clean
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 LIBRARIES = {
     "nagiosplugin": ("python3-nagiosplugin", "nagiosplugin"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, Sequence
 
 from .. import PROJECT, __version__
 from . import deadline
@@ -16,8 +16,6 @@ from .private_files import read_extra_opts
 from .verdict import MAX_OUTPUT, UNKNOWN, Problem, clean, cut, keep_secret
 
 if TYPE_CHECKING:
-    from typing import NoReturn, Sequence
-
     import nagiosplugin
 
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"
@@ -46,19 +44,15 @@ def time_limit(text: str) -> tuple[float, int | None]:
     """`SECONDS[:STATE]` of -t: seconds (decimals allowed, at most a day) and the exit code of a timeout."""
     limit = deadline.parse_limit(text)
     if limit is None:
-        seconds, _, state = text.partition(":")
-        if state and deadline.parse_limit(seconds):
-            alarm_state(state)
         raise bad_value(text, "is no time limit; write SECONDS[:STATE], for example 10:critical")
     return limit
 
 
 def alarm_state(text: str) -> int:
     """The exit code of a state that is not OK, by its name or number: warning, critical, unknown, 1, 2, 3."""
-    state = deadline.parse_alarm_state(text)
-    if state is None:
+    if text.lower() not in deadline.ALARM_STATES:
         raise bad_value(text, "is no state; write warning, critical or unknown")
-    return state
+    return deadline.ALARM_STATES[text.lower()]
 
 
 def tcp_port(text: str) -> int:
@@ -68,11 +62,11 @@ def tcp_port(text: str) -> int:
     return int(text)
 
 
-def usb_id(text: str) -> tuple[int, int]:
+def usb_id(text: str) -> str:
     """`VID:PID`, two hexadecimal numbers of four digits as lsusb prints them. A vendor alone names no key."""
     if not re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):
         raise bad_value(text, "is no USB id; write VID:PID, for example 0471:485d")
-    return int(text[:4], 16), int(text[5:], 16)
+    return text.lower()
 
 
 def host_name(text: str) -> str:
@@ -92,34 +86,22 @@ def host_name(text: str) -> str:
     return name
 
 
-def as_text(word: str) -> str:
-    """A word of the command line as the text that was meant: engines write UTF-8, whatever their locale.
-
-    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates in place of
-    bytes.
-    """
-    if word.isascii() or os.name != "posix":
-        return word
-    try:
-        return os.fsencode(word).decode("utf-8")
-    except UnicodeError:  # of an ini file, perhaps: that is text already
-        return word
-
-
 def proper_text(text: str) -> str:
-    """Text that is compared with what programs say. Bytes that are not UTF-8 would never be found there."""
-    text = as_text(text)
-    if re.search("[\ud800-\udfff]", text):
-        raise bad_value(text.encode("ascii", "replace").decode(), "is not UTF-8; save the ini file as UTF-8")
+    """Text that says something."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
 
 
-class _HelpFormat(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        # A fixed width: help must not depend on the terminal in which it is read.
-        super().__init__(prog, max_help_position=30, width=110)
+def as_text(word: str) -> str:
+    """A word of the command line as the text that was meant: engines write UTF-8, whatever their locale.
+
+    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates for bytes.
+    """
+    try:
+        return os.fsencode(word).decode("utf-8") if os.name == "posix" else word
+    except UnicodeError:
+        return word
 
 
 class Options(argparse.ArgumentParser):
@@ -138,7 +120,8 @@ class Options(argparse.ArgumentParser):
             epilog="examples:\n" + examples,
             allow_abbrev=False,
             add_help=False,
-            formatter_class=_HelpFormat,
+            # A fixed width: help must not depend on the terminal in which it is read.
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
         )
         self.secret_keys = tuple(secret_keys)
         common = self.add_argument_group("every check")
@@ -156,7 +139,9 @@ class Options(argparse.ArgumentParser):
             self.exit(message=self.format_help())
         plain, sections = split_extra_opts(arguments)
         from_ini, secrets = self._read(sections)
-        words = [*from_ini, *plain]
+        words = [as_text(word) for word in (*from_ini, *plain)]
+        if any(re.search("[\ud800-\udfff]", word) for word in words):  # it would match nothing, for ever
+            self.error("an option is not UTF-8; save the ini file, or the command's, as UTF-8")
         if any(re.fullmatch(r"--|-\w--|-[^=]*=--", word) for word in words):
             self.error("'--' is no value")  # argparse would make an empty list of it
         values, rest = self.parse_known_args(words)
@@ -190,7 +175,7 @@ class Options(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # argparse repeats what is written behind an option that takes no value: `-vPsecret`.
-        message = re.sub("ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL)
+        message = re.sub("(?s)ignored explicit argument .*", "it takes no value", message)
         raise Problem(f"{message}; {self.prog} --help lists the options")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
@@ -208,16 +193,7 @@ def _option_name(text: str) -> str:
 
 def split_extra_opts(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part the values of --extra-opts from the other arguments. A value may follow as a word of its own."""
-    plain: list[str] = []
-    sections: list[str] = []
-    follows = False  # whether the word before was --extra-opts alone
-    for word in arguments:
-        if follows and not word.startswith("-"):
-            sections[-1], follows = word, False
-            continue
-        follows = word == "--extra-opts"
-        if follows or word.startswith("--extra-opts="):
-            sections.append(word[len("--extra-opts=") :])
-        else:
-            plain.append(word)
-    return plain, sections
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--extra-opts", action="append", nargs="?", const="", default=[])
+    known, plain = parser.parse_known_args(arguments)
+    return plain, known.extra_opts

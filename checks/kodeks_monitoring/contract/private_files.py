@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import TYPE_CHECKING
+from typing import Sequence
 
 from . import deadline
 from .verdict import Problem, clean
-
-if TYPE_CHECKING:
-    from typing import Sequence
 
 INI_FOLDERS = ("/etc/monitoring-plugins", "/usr/local/etc/monitoring-plugins", "/etc/nagios",
                "/usr/local/etc/nagios", "/etc/nagios-plugins", "/etc", "/usr/local/etc",

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
+import argparse
 import math
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Callable, NamedTuple, NoReturn, Optional
 
 import nagiosplugin
 
 from . import deadline
-from .failures import verdict_on
-from .verdict import CRITICAL, OK, UNKNOWN, WARNING, Problem, Verdict, rank, worst
+from .options import Options
+from .verdict import CRITICAL, OK, UNKNOWN, WARNING, Verdict, rank, worst
 
-if TYPE_CHECKING:
-    import argparse
-    from typing import Any, Callable, NoReturn, Optional
-
-    from .options import Options
-
-    Range = Optional[nagiosplugin.Range]
-
+Range = Optional[nagiosplugin.Range]
 STATES = (nagiosplugin.Ok, nagiosplugin.Warn, nagiosplugin.Critical, nagiosplugin.Unknown)
 """nagiosplugin's states by exit code."""
 
@@ -97,13 +90,9 @@ def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
     """What a check says that has run: every problem, the worst first, or that all is well."""
     results = list(check.results.results)  # in the order of the metrics; the iterator sorts by state
     state = worst(int(result.state) for result in results)
-    if state == OK:
-        sentence = check.summary.ok(check.results)
-    else:
-        problems = [item for item in results if int(item.state) != OK]
-        problems.sort(key=lambda item: -rank(int(item.state)))
-        hints = dict.fromkeys(item.hint or "no reason given" for item in problems)
-        sentence = "; ".join(hints) or "nothing was judged"
+    problems = sorted(results, key=lambda item: -rank(int(item.state)))
+    hints = dict.fromkeys(item.hint or "no reason given" for item in problems if int(item.state) != OK)
+    sentence = "; ".join(hints) or (check.summary.ok(check.results) if results else "nothing was judged")
     details = check.summary.verbose(check.results) if verbose else ()
     # Not check.perfdata, which is sorted by label: the order of the metrics puts the main number first.
     numbers = (result.metric.performance() for result in results if result.metric is not None)
@@ -114,12 +103,3 @@ def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
             parts.setdefault(result.context.name, []).append(int(result.state))
     pieces += [f"{name}_state={worst(states)}" for name, states in parts.items()]
     return Verdict(state, sentence, tuple(pieces), tuple(details or ()))
-
-
-def import_library(module: str) -> Any:
-    """A library that only some runs need. A Problem says what to do where it is missing or does not load."""
-    deadline.doing(f"loading the Python library {module}")
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise Problem(verdict_on(error, None, f"loading {module}").sentence) from None

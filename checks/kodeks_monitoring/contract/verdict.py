@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from typing import Callable, Iterable
+from typing import Callable, Iterable, NamedTuple
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 STATE_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -62,7 +59,16 @@ def clean(text: object, limit: int = 300) -> str:
     return piece if len(piece) <= limit else piece[: limit - 3].rstrip() + "..."
 
 
-class Verdict(NamedTuple):
+def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
+    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
+    if len(encoded(text)) <= room:
+        return encoded(text)
+    while len(encoded(text)) > room - 3:
+        text = text[: -max(1, (len(encoded(text)) - room) // 10)]
+    return encoded(text) + b"..."
+
+
+class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
     """What a process says when it ends: an exit code, a sentence, perfdata, further lines for people."""
 
     state: int
@@ -83,20 +89,9 @@ class Verdict(NamedTuple):
         tail = encoded(" | " + " ".join(self.perfdata) if self.perfdata else "") + b"\n"
         head = f"{service} {STATE_NAMES[self.state]} - {clean(self.sentence, MAX_OUTPUT) or 'no text'}"
         output = cut(head, MAX_OUTPUT - len(tail), encoded) + tail
-        last = b"(more lines do not fit)\n"
-        for number, detail in enumerate(self.details, 1):
+        for detail in self.details:
             line = encoded(clean(detail, 1000)) + b"\n"
-            room = MAX_OUTPUT - len(output) - (0 if number == len(self.details) else len(last))
-            if len(line) > room:
-                return output + last
+            if len(output) + len(line) > MAX_OUTPUT:
+                break
             output += line
         return output
-
-
-def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
-    """`text` encoded in at most `room` bytes, cut between characters; three dots mark the cut."""
-    if len(encoded(text)) <= room:
-        return encoded(text)
-    while len(encoded(text)) > room - 3:
-        text = text[: -max(1, (len(encoded(text)) - room) // 10)]
-    return encoded(text) + b"..."

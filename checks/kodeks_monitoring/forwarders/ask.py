@@ -1,9 +1,8 @@
-"""One look at a forwarder: its list and its port. attached.py asks USB/IP, process.py looks for processes."""
+"""One look at a forwarder: what is asked, what was found, and its list."""
 
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from typing import NamedTuple
@@ -11,9 +10,7 @@ from typing import NamedTuple
 from ..contract import deadline
 from ..contract.private_files import read_private
 from ..contract.run import Finding
-from ..contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
-from ..machine.command import run_command
-from ..machine.tcp import NoConnection, connect
+from ..contract.verdict import UNKNOWN, Problem, clean
 from .listing import Listing, Odd, decode, first_line, readings
 from .product import Product
 
@@ -62,8 +59,8 @@ def patience() -> float:
 
 def ask_list(request: Request, facts: Facts) -> None:
     """Run the list command."""
-    if not request.command:
-        return
+    from ..machine.command import run_command
+
     product, where = request.product, f"list command {clean(' '.join(request.command), 80)}"
     deadline.doing(f"running {where}")
     started = time.monotonic()
@@ -122,32 +119,3 @@ def read_captured(request: Request, facts: Facts) -> None:
             remedy = "does the job that writes it still run, and are the clocks right?"
             raise Problem(f"list {clean(path, 120)} is {old} (--list-max-age {request.list_age:g}): {remedy}")
         use_list(decode(text.encode("utf-8", "surrogateescape")), "the captured list", "", request, facts)
-
-
-def ask_port(request: Request, facts: Facts) -> None:
-    """Whether a TCP port takes connections: all that can be asked where no protocol is public."""
-    if request.host and not request.usbip:
-        started = time.monotonic()
-        open_connection(request.host, request.port, started + patience()).close()
-        facts.answered(started)
-        place = at(request.host, request.port)
-        facts.found("answer", OK, f"port open at {place} (which proves neither license nor key)")
-
-
-def open_connection(host: str, port: int, until: float) -> socket.socket:
-    """A connection to the forwarder before `until` (time.monotonic())."""
-    deadline.doing(f"connecting to {at(host, port)}")
-    try:
-        return connect(host, port, until)
-    except NoConnection as error:
-        if error.unresolved:
-            how = "is not resolved in time" if error.late else "cannot be resolved"
-            raise Problem(f"the name {clean(host, 100)} {how}: {error}") from None
-        what = f"forwarder does not answer at {at(host, port)} ({error})"
-        remedy = "does it run there, and does a firewall let this machine in?"
-        raise Problem(f"{what}: {remedy}", CRITICAL) from None
-
-
-def at(host: str, port: int) -> str:
-    """HOST:PORT for people; an IPv6 address in brackets."""
-    return f"[{clean(host, 100)}]:{port}" if ":" in host else f"{clean(host, 100)}:{port}"

@@ -15,16 +15,10 @@ from ..contract import deadline
 from ..contract.verdict import CRITICAL, UNKNOWN, Problem
 from ..machine import usb
 from ..machine.tcp import is_late, why_of
-from .ask import Facts, Request, at, open_connection, patience
+from .ask import Facts, Request, patience
 from .listing import ATTACHED, GHOST, OFFERED, Device, Finding, Listing, odd_device
-from .products.usbip import (
-    DEVLIST_REQUEST,
-    HEADER_SIZE,
-    NOT_ATTACHED,
-    NOT_OFFERED,
-    OFFERED_OR_USED,
-    read_devlist,
-)  # fmt: skip
+from .port import at, open_connection
+from .products import usbip
 
 FROZEN = "it takes the connection and says nothing: frozen?"
 NEITHER = Listing(
@@ -56,7 +50,8 @@ def look_at_usbip(request: Request, facts: Facts) -> None:
             offered += [] if own else [device]
             for port in own if device.state == OFFERED else ():
                 held[port] = held[port]._replace(state=offered_again(port))
-    listing = NOT_OFFERED if ports is None else NEITHER if servers and not silent else NOT_ATTACHED
+    listing = NEITHER if servers and not silent else usbip.NOT_ATTACHED
+    listing = usbip.NOT_OFFERED if ports is None else listing
     if ports is not None or not silent:
         facts.listing = listing._replace(devices=(*held.values(), *offered))
 
@@ -66,20 +61,19 @@ def attached_devices(ports: Sequence[usb.VhciPort]) -> dict[usb.VhciPort, Device
     obstacles, dead = usb.obstacles([port.busid for port in ports]), usb.ghosts(ports)
     devices = {}
     for port in ports:
-        vendor, product = usb.ids_of(port.busid)
         obstacle = obstacles.get(port.busid)
         unusable = Finding(CRITICAL, f"is attached here, but cannot be used: {obstacle}")
         state = GHOST if port in dead else unusable if obstacle else ATTACHED
         place = f"{port.busid}, vhci_hcd port {port.number}"
-        device = Device("", f"{vendor:04x}:{product:04x}", state, "", place)
+        device = Device("", usb.usb_id_of(port.busid), state, "", place)
         lost = f"vhci_hcd port {port.number} holds {port.busid}, which this machine's USB bus does not show"
-        devices[port] = device if vendor else odd_device(lost)
+        devices[port] = device if device.usb_id else odd_device(lost)
     return devices
 
 
 def is_it(listed: Device, server: str, port: usb.VhciPort, device: Device) -> bool:
     """Whether what a server lists is the device on this port. usbipd-win shows what is in use, too."""
-    if listed.state == OFFERED_OR_USED:
+    if listed.state == usbip.OFFERED_OR_USED:
         return listed.usb_id == device.usb_id and port.remote in ("", listed.place)
     return (server, listed.place) == (port.server, port.remote)
 
@@ -130,8 +124,8 @@ def ask_devlist(host: str, port: int, facts: Facts) -> list[Device]:
     with open_connection(host, port, until) as connection:
         deadline.doing(f"asking {at(host, port)} for its USB/IP devices")
         try:
-            connection.sendall(DEVLIST_REQUEST)
-            devices = read_devlist(lambda size: take(connection, size, until), at(host, port))
+            connection.sendall(usbip.DEVLIST_REQUEST)
+            devices = usbip.read_devlist(lambda size: take(connection, size, until), at(host, port))
         except OSError as error:
             what = f"forwarder does not answer at {at(host, port)} ({why_of(error)})"
             raise Problem(what, CRITICAL) from None
@@ -151,7 +145,8 @@ def take(connection: socket.socket, size: int, until: float) -> bytes:
                 raise
             piece = None
         if piece is None:
-            raise OSError(0, "its answer does not end in time" if data or size != HEADER_SIZE else FROZEN)
+            begun = data or size != usbip.HEADER_SIZE
+            raise OSError(0, "its answer does not end in time" if begun else FROZEN)
         if not piece:
             raise OSError(0, "it closes the connection without a whole answer")
         data += piece

@@ -189,7 +189,8 @@ def judge_process(name: str, found: Sequence[Process], visible: int) -> Finding:
         return Finding(CRITICAL, f"process {name} is stopped (frozen, pid {stopped[0]}): {remedy}")
     if alive:
         return Finding(OK, f"process {name} is running")
-    container = f" (only {visible} processes are visible here: a container?)" if visible else ""
+    number = "1 process is" if visible == 1 else f"{visible} processes are"
+    container = f" (only {number} visible here: a container?)" if visible else ""
     return Finding(CRITICAL, f"process {name} is not running{container}: start it")
 
 

@@ -10,7 +10,6 @@ from ..contract import deadline
 from ..contract.options import as_text
 from ..contract.run import Finding, import_library
 from ..contract.verdict import CRITICAL, OK, WARNING, Problem, clean
-from ..machine.command import run_command
 from ..machine.usb import read_attribute
 from .ask import Facts, Request, patience
 from .judge import DEAD, Process, judge_process, judge_systemd
@@ -21,8 +20,6 @@ FIRST_PID_NAMESPACE = "pid:[4026531836]"  # kernel: include/linux/proc_ns.h; a c
 
 def look_for_processes(request: Request, facts: Facts) -> None:
     """The processes of each name."""
-    if not request.processes:
-        return
     psutil = import_library("psutil")
     deadline.doing("listing the processes")
     linux = sys.platform.startswith("linux")
@@ -85,6 +82,8 @@ def ask_services(request: Request, facts: Facts) -> None:
 
 def ask_systemd(name: str) -> Finding:
     """systemd's word on a unit."""
+    from ..machine.command import run_command
+
     command = ["systemctl", "show", "-p", "LoadState,ActiveState,SubState,Result,FreezerState", "--", name]
     output = run_command(command, patience(), 1 << 16)
     text = decode(output.stdout)

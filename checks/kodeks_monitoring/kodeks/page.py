@@ -22,23 +22,16 @@ if TYPE_CHECKING:
 CHARSETS = ("utf-8", "windows-1251", "cp1251", "koi8-r", "utf-16")  # not all that Python knows
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
-
-def words(text: str) -> frozenset[str]:
-    """A set of words, written as a text."""
-    return frozenset(text.split())
-
-
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_-]{1,40})""", re.IGNORECASE)
-
-_NOT_SHOWN = words("script style title template noscript textarea iframe option select del s strike")
-_BLOCKS = words(  # their tags end a line; what is not named here stands within one
-    "address blockquote body br caption center dd div dl dt fieldset form h1 h2 h3 h4 h5 h6 head hr html li "
-    "ol p pre section table tbody td tfoot th thead tr ul"
+_NOT_SHOWN = re.compile("script|style|title|template|noscript|textarea|iframe|select|del|s|strike")
+_BLOCK = re.compile(  # their tags end a line; what is not named here stands within one
+    "address|blockquote|body|br|caption|center|d[dlt]|div|fieldset|form|h[1-6r]|head|html|li|[ou]l|p|pre|section|"
+    "table|tbody|t[dhr]|tfoot|thead"
 )
-_VOID = words("area base br col embed hr img input link meta param source track wbr")
+_OPENS_NOTHING = re.compile("area|base|br|col|embed|hr|img|input|link|meta|option|param|source|track|wbr")
 _HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|line-through")
 _HUGE_REFERENCE = re.compile("&#(?:[xX][0-9A-Fa-f]{9,}|[0-9]{9,});?")  # html.unescape makes numbers of them
-MAX_OPEN = 1000  # elements
+MAX_OPEN = 1000  # elements in one that is not shown
 
 
 def decode_page(body: bytes, content_type: str) -> str:
@@ -70,7 +63,7 @@ class PageText(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.lines: list[Line] = []
-        self._open: list[tuple[str, bool]] = []  # name of an element, whether it is hidden
+        self._hidden: list[str] = []  # an element that is not shown, and all that are open in it
         self._pieces: list[str] = []
         self._shown = True
         # What follows a comment without end is a part of it; html.parser would read on behind the next ">".
@@ -79,49 +72,41 @@ class PageText(HTMLParser):
         try:
             self.feed(_HUGE_REFERENCE.sub("\ufffd", shown))
             self.close()
-        except (AssertionError, NotImplementedError):  # an unknown section `<![X[`, before Python 3.13
-            raise Problem("the license page is no HTML that can be read; look at it in a browser") from None
+        except AssertionError:  # an unknown section `<![X[`, before Python 3.13.6
+            raise Problem("the license page is no HTML; look at it in a browser") from None
         self._end_line(False)
         self.handle_comment(rest)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _BLOCKS:
+        if _BLOCK.fullmatch(tag):
             self._end_line(True)
-        if tag in _VOID:
-            return
-        if len(self._open) >= MAX_OPEN:
+        hides = _NOT_SHOWN.fullmatch(tag) or any(
+            name == "hidden" or (name == "style" and _HIDING_STYLE.search((value or "").lower()))
+            for name, value in attrs
+        )
+        if (hides or self._hidden) and not _OPENS_NOTHING.fullmatch(tag):
+            self._hidden.append(tag)
+        if len(self._hidden) > MAX_OPEN:
             raise Problem("the license page is nested too deep to be one; look at it in a browser")
-        hides = any(name == "hidden" or (name == "style" and _HIDING_STYLE.search((value or "").lower()))
-                    for name, value in attrs)  # fmt: skip
-        self._open.append((tag, hides or tag in _NOT_SHOWN or bool(self._open and self._open[-1][1])))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)  # HTML knows no `<div/>`: it is open
 
     def handle_endtag(self, tag: str) -> None:
         """An end tag ends its element and all that was left open in it; one without a beginning ends none."""
-        for place in range(len(self._open) - 1, -1, -1):
-            if self._open[place][0] == tag:
-                del self._open[place:]
-                break
-        if tag in _BLOCKS:
+        if tag in self._hidden:
+            del self._hidden[len(self._hidden) - 1 - self._hidden[::-1].index(tag) :]
+        if _BLOCK.fullmatch(tag):
             self._end_line(True)
 
     def handle_data(self, data: str) -> None:
         self._pieces.append(data)
-        if self._open and self._open[-1][1] and data.strip():
-            self._shown = False
+        self._shown = self._shown and not (self._hidden and data.strip())
 
     def handle_comment(self, data: str) -> None:
         """A comment is a line of its own, wherever it stands: it shows nothing."""
         if data.strip():
             self.lines.append(Line(one_line(data), False, True))
-
-    def handle_decl(self, decl: str) -> None:
-        self.handle_comment(decl)
-
-    def unknown_decl(self, data: str) -> None:
-        self.handle_comment(data)
 
     def _end_line(self, ended: bool) -> None:
         text = one_line("".join(self._pieces))

@@ -16,6 +16,7 @@ from .texts import CHECK_KEY, WORKS, Statement, failing, one_line, whole_sentenc
 
 if TYPE_CHECKING:
     import pyexpat
+    from typing import Callable
 
 KEY = re.compile(r"sense?[\W_]?lock", re.IGNORECASE)  # the authors spell it SenseLock and SensLock
 LONGEST = 1000  # characters of a value that may be a sentence
@@ -27,35 +28,25 @@ NO_RECORD = f"the server did not detect it when the report was made; {CHECK_KEY}
 
 
 class Walk:
-    """What expat leads through a report. `texts` gets the pieces of text; who reads them clears them."""
+    """What expat leads through a report: start() and end() hear of elements, `texts` gets pieces of text.
+
+    held() tells how many elements are open and how much is held for them, statement() what the report says,
+    lines() what -vv lists.
+    """
+
+    start: Callable[[str, dict[str, str]], None]
+    end: Callable[[str], None]
+    held: Callable[[], tuple[int, int]]
+    statement: Callable[[], Statement]
+    lines: Callable[[], list[str]]
 
     def __init__(self) -> None:
         self.texts: list[str] = []
 
     def attach(self, parser: pyexpat.XMLParserType) -> None:
-        """Hear of the elements and texts that a parser finds."""
+        """Hear of what a parser finds."""
         parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
         parser.CharacterDataHandler = self.texts.append
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
-        raise NotImplementedError
-
-    def end(self, name: str) -> None:
-        """The innermost element ends."""
-        raise NotImplementedError
-
-    def held(self) -> tuple[int, int]:
-        """How many elements are open, and how much is held for them."""
-        raise NotImplementedError
-
-    def statement(self) -> Statement:
-        """What the whole report says of the key."""
-        raise NotImplementedError
-
-    def lines(self) -> list[str]:
-        """What -vv lists."""
-        return []
 
     def after_block(self) -> None:
         """After every 64 KB: hold little. A Problem if a report is deeper or has larger elements than any."""
@@ -63,8 +54,12 @@ class Walk:
         if depth > MAX_DEPTH or held > MAX_HELD:
             raise Problem("the report is nested too deep or its elements are too large: check what makes it")
         text = "".join(self.texts)
-        long = ["... ", *KEY.findall(text)[:1], text[-16:]]  # does it mention the key, and that it is long
-        self.texts[:] = [text] if len(text) < MAX_HELD // 16 else long
+        self.texts[:] = [text] if len(text) < MAX_HELD // 16 else [shortened(text), text[-16:]]
+
+
+def shortened(text: str) -> str:
+    """A text that is too long to be a sentence: its beginning, a mark, and the key if it mentions the key."""
+    return text if len(text) <= LONGEST else " ".join([f"{text[:LONGEST]}...", *KEY.findall(text)[:1], ""])
 
 
 def with_place(statement: Statement, path: str) -> Statement:
@@ -166,7 +161,7 @@ class PinnedRecord(Walk):
 
     def _keep(self, value: str) -> None:
         if len(self.values) < MAX_LISTED:  # so many different values are never all good
-            self.values[one_line(value) if len(value) <= LONGEST else f"{value[:LONGEST]}..."] = None
+            self.values[one_line(shortened(value))] = None
 
     def statement(self) -> Statement:
         self._leave()
@@ -180,6 +175,9 @@ class PinnedRecord(Walk):
             what = f"the report has no record {path} and nothing that could hold it"
             return Statement(UNKNOWN, f"{what}: its form has changed; see --outline, then pin it anew")
         return with_place(worst_of([self._judged(value) for value in self.values]), self._pin.path)
+
+    def lines(self) -> list[str]:
+        return []
 
     def _judged(self, value: str) -> Statement:
         """A value is good, or else a failure: the operator said where the state is."""
@@ -251,8 +249,7 @@ class Mentions(Walk):
         if may_tell(text):
             self._notice(text)
         if depth in self._kept or depth >= self._near:
-            text = self._kept.get(depth, "") + text
-            self._kept[depth] = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+            self._kept[depth] = shortened(self._kept.get(depth, "") + text)
 
     def end(self, name: str) -> None:
         if self.texts:
@@ -270,7 +267,9 @@ class Mentions(Walk):
         mentions = any(KEY.search(words) for words in (name, *attributes, *values.values()))
         self.count += mentions
         for suffix, value in values.items():
-            sentence = whole_sentence(value) if suffix or not children else None
+            if children and not suffix:
+                continue  # the text is not all that the element says
+            sentence = whole_sentence(value)
             if sentence and sentence.state != OK and not self.failing:
                 self.failing, self.place = sentence, self._path(suffix)
             elif sentence and mentions and len(values) == 1 and not children and not self.failing:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..contract import deadline
 from ..contract.private_files import OPEN_FLAGS
 from ..contract.verdict import Problem, clean
+from .page import decode_page
 
 if TYPE_CHECKING:
     from typing import Iterator
@@ -99,12 +100,8 @@ def stored(path: str) -> Iterator[tuple[Iterator[bytes], str, float | None]]:
 
 def open_zip(blocks: Iterator[bytes], shown: str) -> tuple[str, Iterator[bytes]]:
     """Name and bytes of the one XML document in a ZIP; if there is none, of the largest member."""
-    import struct
     import zipfile
-    import zlib
 
-    broken = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OSError, RuntimeError,
-              LookupError)  # fmt: skip
     packed = io.BytesIO()
     for block in blocks:
         packed.write(block)
@@ -119,12 +116,12 @@ def open_zip(blocks: Iterator[bytes], shown: str) -> tuple[str, Iterator[bytes]]
         try:
             with archive.open(members[0]) as opened:
                 yield from iter(lambda: opened.read(BLOCK), b"")
-        except broken as error:
+        except Exception as error:  # noqa: BLE001  zipfile raises eight kinds for a file that is not whole
             raise damaged(error) from None
 
     try:
         archive = zipfile.ZipFile(packed)
-    except broken as error:
+    except Exception as error:  # noqa: BLE001  the same
         raise damaged(error) from None
     members = [item for item in archive.infolist()  # macOS adds files that begin with ._
                if not item.is_dir() and not base_name(item.filename).startswith("._")]  # fmt: skip
@@ -141,21 +138,24 @@ def refuse_other_forms(beginning: bytes, shown: str) -> None:
     if beginning.startswith(b"SQLite format 3\0"):
         form = "in a form that this check does not read (SQLite)"
         raise NoReport(f"{shown}: the report is there, {form}: ask for --source xml, or read the page")
-    start = beginning.translate(None, b"\xef\xbb\xbf\xff\xfe\0").lstrip().lower()  # UTF-8 and UTF-16 alike
-    if re.match(rb"(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html)\b", start):
+    if is_html(beginning):
         raise NoReport(f"{shown} is an HTML page, no sysinfo report")
+    start = beginning.translate(None, b"\xef\xbb\xbf\xff\xfe\0").lstrip()  # UTF-8 and UTF-16 alike
     if not start.startswith(b"<"):
         raise NoReport(f"{shown} is {'neither XML nor ZIP' if start else 'empty'}, no sysinfo report")
 
 
+def is_html(beginning: bytes) -> bool:
+    """Whether a file is a web page by its first bytes."""
+    page = rb"(?i)(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html)\b"
+    return bool(re.match(page, beginning))
+
+
 def first_words(beginning: bytes) -> str:
     """The first words of an answer that is no report, as a part of a sentence; "" if they are no text."""
-    text = beginning[:1000].decode("utf-8", "replace")
-    if re.search(r"[\x00-\x08\x0e-\x1f\ufffd]", text):
-        text = beginning[:1000].decode("cp1251", "replace")
-    words = clean(re.sub(r"<[^<>]*>", " ", text), 80)
-    readable = words and not re.search(r"[\x00-\x08\x0e-\x1f]", text)
-    return f"; the server says '{words}': ask it again, then look at the server" if readable else ""
+    text = decode_page(beginning[:LEAST], "")
+    words = "" if re.search(r"[\x00-\x08\x0e-\x1f]", text) else clean(re.sub(r"<[^<>]*>", " ", text), 80)
+    return f"; the server says '{words}': ask it again, then look at the server" if words else ""
 
 
 # --- XML --------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def parse(blocks: Iterator[bytes], walk: Walk, max_size: int) -> int:
     parser = pyexpat.ParserCreate(None, None, names)
     parser.buffer_text = True
     walk.attach(parser)
-    parser.StartDoctypeDeclHandler, parser.SkippedEntityHandler = _declared, _skipped
+    parser.EntityDeclHandler = parser.AttlistDeclHandler = parser.SkippedEntityHandler = refuse_entities
     size = seen = 0
     try:
         for block in blocks:
@@ -178,7 +178,7 @@ def parse(blocks: Iterator[bytes], walk: Walk, max_size: int) -> int:
             walk.after_block()
             if size > max_size:
                 raise Problem(f"the report is larger than {max_size >> 20} MB: --max-size allows more")
-            too_many = len(names) > seen and sum(map(len, names)) > MAX_NAMES
+            too_many = len(names) > seen and sum(map(len, filter(None, names))) > MAX_NAMES
             if too_many or size - parser.CurrentByteIndex > MAX_TAG:
                 raise Problem("the report has tags too long or names too many to be one: check what makes it")
             seen = len(names)
@@ -194,13 +194,9 @@ def parse(blocks: Iterator[bytes], walk: Walk, max_size: int) -> int:
     return size
 
 
-def _declared(name: str, system: str | None, public: str | None, has_internal_subset: int) -> None:
-    if has_internal_subset:
-        raise Problem("the report declares entities of its own, which no sysinfo report does: not read")
-
-
-def _skipped(name: str, is_parameter: bool) -> None:
-    raise Problem(f"the report refers to an entity that it does not hold ({clean(name, 40)}): not read")
+def refuse_entities(*declaration: object) -> None:
+    """An entity that is declared or missing, an attribute with a default: it is not said in the report."""
+    raise Problem("the report declares or misses entities, which no sysinfo report does: not read")
 
 
 # --- The age ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import base64
 import http.client
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -34,42 +35,37 @@ CERTIFICATE_FAULTS = {
     10: "it has expired", 18: "it is self-signed", 19: "its authority is self-signed and not known here",
     20: "its authority is not known here", 62: "it is not for this name", 64: "it is not for this address",
 }  # fmt: skip
-NO_CLIENT_CERTIFICATE = "it wants a client certificate, which this check lacks: let this machine in without"
 TLS_REFUSALS = (
-    # a part of OpenSSL's name of an alert (RFC 8446, 6.2); the remedy
+    # what OpenSSL's name of an alert (RFC 8446, 6.2) contains; the remedy
     ("UNRECOGNIZED_NAME", "it does not know this name: give -H the name for which it is set up"),
     ("PROTOCOL", "it wants another version of TLS: enable TLS 1.2 or newer there"),
-    ("CERT", NO_CLIENT_CERTIFICATE),
-    ("UNKNOWN_CA", NO_CLIENT_CERTIFICATE),
+    ("CERT|UNKNOWN_CA", "it wants a client certificate, which this check lacks: let this machine in without"),
     ("", "look there whether it wants a client certificate, another version of TLS or other ciphers"),
 )
 
 
 class Unreachable(Exception):
-    """The server cannot be reached or does not answer as itself.
+    """The server cannot be reached or does not answer as itself. `late`: because the time was over."""
 
-    `late`: because the time was over. `why` there is no connection in a few words, "" if there was one.
-    """
-
-    def __init__(self, sentence: str, late: bool = False, why: str = "") -> None:
+    def __init__(self, sentence: str, late: bool = False) -> None:
         super().__init__(sentence)
-        self.late, self.why = late, why
+        self.late = late
 
 
 # --- The connection ---------------------------------------------------------------------------------
 
 
-def connected(host: str, port: int, seconds: float) -> socket.socket:
-    """A TCP connection within some seconds."""
+def connected(host: str, port: int) -> socket.socket:
+    """A TCP connection."""
     deadline.doing(f"connecting to {host} port {port}")
     try:
-        return tcp.connect(host, port, time.monotonic() + seconds)
+        return tcp.connect(host, port, time.monotonic() + deadline.remaining())
     except tcp.NoConnection as error:
         sentence = f"no connection to {host} port {port}: {error}; {CHECK_SERVER}"
         if error.unresolved:
             how = "was not resolved in time" if error.late else "cannot be resolved"
             sentence = f"the name {host} {how}: {error}; check -H and the name servers"
-        raise Unreachable(sentence, error.late, str(error)) from None
+        raise Unreachable(sentence, error.late) from None
 
 
 def secured(raw: socket.socket, host: str, insecure: bool) -> socket.socket:
@@ -95,7 +91,7 @@ def why_of(error: OSError) -> str:
     """Why a connection broke off. An alert of TLS is a refusal of somebody who speaks TLS."""
     reason = str(getattr(error, "reason", None) or "")
     if "ALERT" in reason or reason.startswith("TLSV1") or reason == "UNSUPPORTED_PROTOCOL":
-        remedy = next(remedy for part, remedy in TLS_REFUSALS if part in reason)
+        remedy = next(remedy for part, remedy in TLS_REFUSALS if re.search(part, reason))
         return f"the server speaks TLS and refuses ({clean(reason, 60)}): {remedy}"
     return f"{clean(reason, 60)}; check whether the port speaks HTTPS" if reason else tcp.why_of(error)
 
@@ -108,7 +104,8 @@ def broken(url: str, error: Exception) -> Unreachable:
         what = f"{url} accepted the connection and did not answer in time"
         return Unreachable(f"{what}; raise -t, or look what keeps the server busy", late=True)
     if isinstance(error, OSError):
-        return Unreachable(f"{url} broke off: {why_of(error)}; {CHECK_WAY}")
+        hint = ", and whether it wants a client certificate" if url.startswith("https") else ""
+        return Unreachable(f"{url} broke off: {why_of(error)}; {CHECK_WAY}{hint}")
     if isinstance(error, (http.client.BadStatusLine, http.client.UnknownProtocol)):
         return Unreachable(f"{url} does not answer in HTTP: check -p, and -S for HTTPS")
     return Unreachable(f"{url} closed the connection in mid-answer or sent what is not HTTP; {CHECK_WAY}")
@@ -118,7 +115,7 @@ def broken(url: str, error: Exception) -> Unreachable:
 
 
 class Answer:
-    """An HTTP answer: its status and headers, and its body as it comes. `url` is for people."""
+    """An HTTP answer: its status and headers, and its body as it comes. `url` is what was asked for."""
 
     def __init__(self, response: http.client.HTTPResponse, opened: socket.socket, url: str) -> None:
         self.url, self.status, self.headers, self._page = url, response.status, response.headers, ""
@@ -138,7 +135,7 @@ class Answer:
             try:
                 self._socket.settimeout(deadline.remaining())
                 piece = self._response.read(65536)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a chunk of -5
                 raise broken(self.url, error) from None
             yield piece
         if self._response.length:
@@ -196,9 +193,9 @@ class Server:
 
     def fetch(self, method: str, path: str, form: str = "", follow: tuple[int, ...] = REDIRECTS) -> Answer:
         """The answer to a request after redirects; 307 and 308 keep the method and the form."""
-        url = self.url + path
+        url = shown = self.url + path
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._exchange(method, url, form)
+            answer = self._exchange(method, url, form, shown)
             if answer.status not in follow or not answer.header("location") or answer.refusal():
                 return answer
             url = self._target(answer, url)
@@ -220,10 +217,10 @@ class Server:
             raise Problem(f"{what}: not followed, the login stays here; check -H, -p and -S")
         return target._replace(fragment="").geturl()
 
-    def _exchange(self, method: str, url: str, form: str) -> Answer:
-        parts, shown = urlsplit(url), clean(url.partition("?")[0], 150)
+    def _exchange(self, method: str, url: str, form: str, shown: str) -> Answer:
+        parts = urlsplit(url)
         host, tls = str(parts.hostname), parts.scheme == "https"
-        opened = connected(host, parts.port or (443 if tls else 80), deadline.remaining())
+        opened = connected(host, parts.port or (443 if tls else 80))
         if tls:
             opened = secured(opened, host, self._insecure)
         agent = f"check_kodeks_xml/{__version__}"
@@ -235,12 +232,14 @@ class Server:
             headers["Authorization"] = f"Basic {basic}"
         if form:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        target = parts._replace(scheme="", netloc="").geturl()
         connection = http.client.HTTPConnection(host)
         connection.sock = opened
         deadline.doing(f"waiting for {shown}")
         opened.settimeout(deadline.remaining())
         try:
-            connection.request(method, parts._replace(scheme="", netloc="").geturl(), form or None, headers)
+            with suppress(OSError):  # who refuses has answered before
+                connection.request(method, target, form or None, headers)
             answer = Answer(connection.getresponse(), opened, shown)
         except (OSError, http.client.HTTPException) as error:
             raise broken(shown, error) from None

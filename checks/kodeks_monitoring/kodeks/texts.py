@@ -170,7 +170,7 @@ def judge_binding(text: str) -> Statement:
     if state == f"[{WORKS}]":
         what = "a binding of an unknown kind works"
         return Statement(OK, works_by(kind), clean(text)) if works_by(kind) else unrecognised(what, text)
-    inside = re.sub(r"\[([^\[\]]*)\]", r"\1", state) if state[-1] == "]" else state
+    inside = state[1:-1] if re.fullmatch(r"\[[^\[\]]*\]", state) else state
     if remedy_for(inside) or state[0] != "[":
         return failing(inside)
     if state[-1] != "]" or not inside.strip():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Sequence
 
 from ..contract import deadline
 from ..contract.verdict import clean
-
-if TYPE_CHECKING:
-    from typing import Sequence
 
 
 class CommandOutput(NamedTuple):
@@ -36,12 +35,9 @@ def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) 
     limit = min(limit, deadline.remaining())
     until = time.monotonic() + limit
     try:
+        null, pipe = subprocess.DEVNULL, subprocess.PIPE
         child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            command, stdin=null, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True
         )
     except FileNotFoundError:
         return CommandOutput(b"", None, "does not exist")
@@ -52,7 +48,10 @@ def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) 
         return CommandOutput(b"", None, f"cannot be started ({why})")
     deadline.children.add(child)
     output = _read(child, max_bytes, until)
-    code = None if len(output) > max_bytes else _code_of(child, until)
+    code = None
+    if len(output) <= max_bytes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = child.wait(max(0.02, until - time.monotonic()))
     deadline.kill(child)
     if len(output) > max_bytes:
         return CommandOutput(output[:max_bytes], None, f"printed more than {max_bytes} bytes")
@@ -66,23 +65,11 @@ def _read(child: subprocess.Popen[bytes], max_bytes: int, until: float) -> bytes
     assert stdout is not None
 
     def read() -> None:
-        try:
-            while len(output) <= max_bytes:
-                piece = stdout.read1(65536)  # type: ignore[attr-defined]
-                if not piece:
-                    return
+        with contextlib.suppress(OSError, ValueError):  # what has been read is what there is
+            while len(output) <= max_bytes and (piece := os.read(stdout.fileno(), 65536)):
                 output.extend(piece)
-        except (OSError, ValueError):
-            pass  # what has been read is what there is
 
     reader = threading.Thread(target=read, daemon=True)  # select() knows no pipes on Windows
     reader.start()
     reader.join(max(0.0, until - time.monotonic()))
     return bytes(output)
-
-
-def _code_of(child: subprocess.Popen[bytes], until: float) -> int | None:
-    try:
-        return child.wait(max(0.02, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return None

@@ -5,12 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..contract.verdict import clean
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 class NoConnection(Exception):

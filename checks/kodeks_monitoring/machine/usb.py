@@ -10,16 +10,14 @@ A device's name is its place on the bus: "1-4.3" is port 3 of the hub in port 4 
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Mapping, NamedTuple, Sequence
 
 from ..contract.verdict import clean
-
-if TYPE_CHECKING:
-    from typing import Mapping, Sequence
 
 USB_DEVICES = "/sys/bus/usb/devices"
 DEVICE_NODES = "/dev/bus/usb"
@@ -27,6 +25,7 @@ VHCI = "/sys/devices/platform/vhci_hcd.0"
 VHCI_NOTES = "/var/run/vhci_hcd"
 LOCK_LIMIT = 1.0
 """Seconds for which a healthy device may be locked."""
+STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
 
 def read_attribute(path: str) -> str | None:
@@ -65,12 +64,11 @@ def device_names() -> list[str]:
         return []
 
 
-def ids_of(name: str) -> tuple[int, int]:
-    """Vendor and product id of a device; 0, which no device has, for what cannot be read."""
+def usb_id_of(name: str) -> str:
+    """VID:PID of a device as lsusb prints it; "" where it cannot be read."""
     folder = f"{USB_DEVICES}/{name}"
-    texts = [read_attribute(f"{folder}/{attribute}") or "" for attribute in ("idVendor", "idProduct")]
-    vendor, product = (int(text, 16) if re.fullmatch("[0-9a-f]{4}", text) else 0 for text in texts)
-    return vendor, product
+    usb_id = f"{read_attribute(f'{folder}/idVendor')}:{read_attribute(f'{folder}/idProduct')}"
+    return usb_id if re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", usb_id) else ""
 
 
 def missing_node(name: str) -> str:
@@ -81,8 +79,6 @@ def missing_node(name: str) -> str:
     bus, number = (read_attribute(f"{USB_DEVICES}/{name}/{attribute}") for attribute in ("busnum", "devnum"))
     path = f"{DEVICE_NODES}/{(bus or '').zfill(3)}/{(number or '').zfill(3)}"
     return clean(path, 60) if bus and number and not os.path.exists(path) else ""
-
-STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
 
 def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, str]:
@@ -97,11 +93,13 @@ def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, st
     found = {}
     for name, path in paths.items():
         stuck = path not in answers and os.path.exists(path)  # still there: it was not unplugged meanwhile
-        found[name] = STUCK if stuck else why_unusable(_authorized(name), answers.get(path))
+        files = [f"{USB_DEVICES}/{name}/authorized", *glob.glob(f"{USB_DEVICES}/{name}:*/authorized")]
+        authorized = {file: read_attribute(file) for file in files}
+        found[name] = STUCK if stuck else why_unusable(authorized, answers.get(path))
     return {name: why for name, why in found.items() if why}
 
 
-def why_unusable(authorized: Mapping[str, str], configuration: str | None) -> str:
+def why_unusable(authorized: Mapping[str, str | None], configuration: str | None) -> str:
     """Why the kernel lets no program use a device, with the remedy; "" if nothing speaks against it.
 
     `authorized` maps the path of this attribute of the device and of each interface to its value: 0 forbids
@@ -117,28 +115,23 @@ def why_unusable(authorized: Mapping[str, str], configuration: str | None) -> st
     return ""
 
 
-def _authorized(name: str) -> dict[str, str]:
-    try:
-        entries = os.listdir(f"{USB_DEVICES}/{name}")
-    except OSError:
-        return {}
-    interfaces = sorted(entry for entry in entries if entry.startswith(f"{name}:"))
-    paths = [f"{USB_DEVICES}/{entry}/authorized" for entry in (name, *interfaces)]
-    return {path: value for path in paths if (value := read_attribute(path)) is not None}
-
-
 class VhciPort(NamedTuple):
     """A port of the kernel's USB/IP client that holds a device.
 
-    `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `server`
-    ("HOST:PORT") and `remote` (its name there) as `usbip attach` noted them, "" without a note. Only root may
-    read the notes.
+    `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `devid` is its
+    bus and device number at the server (bus << 16 | device). `server` ("HOST:PORT") and `remote` (its name
+    there) as `usbip attach` noted them for root, "" without a note.
     """
 
     number: int
     busid: str
+    devid: int = 0
     server: str = ""
     remote: str = ""
+
+    def __str__(self) -> str:
+        server = self.server.removesuffix(":3240")
+        return f"vhci_hcd port {self.number}" + (f" from {server}" if server else "")
 
 
 def parse_vhci_status(text: str) -> list[VhciPort] | None:
@@ -149,13 +142,14 @@ def parse_vhci_status(text: str) -> list[VhciPort] | None:
     lines = text.splitlines()
     if not lines or lines[0].split()[:3] != ["hub", "port", "sta"]:
         return None
+    form = re.compile(r"(?:hs|ss) +([0-9]{1,6}) ([0-9]{3}) \S+ ([0-9a-f]{8}) \S+ ([0-9.-]{1,40}) *")
     ports = []
     for line in lines[1:]:
-        match = re.fullmatch(r"(?:hs|ss) +([0-9]{1,6}) ([0-9]{3}) \S+ \S+ \S+ ([0-9.-]{1,40}) *", line)
+        match = form.fullmatch(line)
         if not match:
             return None
         if match[2] == "006":
-            ports.append(VhciPort(int(match[1]), match[3]))
+            ports.append(VhciPort(int(match[1]), match[4], int(match[3], 16)))
     return ports
 
 
@@ -170,7 +164,7 @@ def vhci_ports() -> list[VhciPort] | None:
         used = parse_vhci_status(status)
         if used is None:
             return None
-        ports += [_with_note(port) for port in used]
+        ports += map(_with_note, used)
     return ports
 
 
@@ -190,6 +184,13 @@ def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
     """
     places = [(port.server, port.remote) for port in ports]
     return [port for port in ports if port.remote and places.count((port.server, port.remote)) > 1]
+
+
+def possible_ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
+    """The ports that have one `devid`, and this user may not read whether that is of one server."""
+    devids = [port.devid for port in ports]
+    readable = os.access(VHCI_NOTES, os.X_OK) or not os.path.isdir(VHCI_NOTES)
+    return [] if readable else [port for port in ports if devids.count(port.devid) > 1]
 
 
 class Location(NamedTuple):
@@ -217,7 +218,8 @@ def locate(controller: str, driver: str, name: str, ports: Sequence[VhciPort]) -
     Only names that are known decide. A key that a hypervisor passes through looks like one in a local port.
     """
     if driver == "vhci_hcd":  # also that of VirtualHere's client
-        return Location("forwarded", f"USB/IP, {_vhci_port_of(name, ports)}")
+        port = next((str(port) for port in ports if port.busid == name), "vhci_hcd port unknown")
+        return Location("forwarded", f"USB/IP, {port}")
     for prefix, forwarder in _FORWARDERS.items():  # the vendors' modules have suffixes: "eveusb_vhci_hcd_2"
         if driver.startswith(prefix):
             return Location("forwarded", f"{forwarder} (driver {clean(driver, 40)})")
@@ -225,15 +227,6 @@ def locate(controller: str, driver: str, name: str, ports: Sequence[VhciPort]) -
     if driver in _HARDWARE or re.search("/pci[0-9a-f]{4,}:[0-9a-f]{2}/", f"/{controller}/"):
         return Location("local")
     return Location("unknown", f" (controller driver {clean(driver, 40) or 'not readable'})")
-
-
-def _vhci_port_of(name: str, ports: Sequence[VhciPort]) -> str:
-    port = next((port for port in ports if port.busid == name), None)
-    if port is None:
-        return "vhci_hcd port unknown"
-    host, _, number = port.server.rpartition(":")
-    server = host if number == "3240" else port.server
-    return f"vhci_hcd port {port.number}" + (f" from {server}" if server else "")
 
 
 def location_of(name: str, ports: Sequence[VhciPort]) -> Location:

@@ -34,13 +34,13 @@ MACROS = {
     "SERVER.INTERVAL": f"{SERVER}s",
     "AGENT.NODATA": "15s",
     "SERVER.NODATA": "25s",
-    "FORWARDER.SETTLE": "#45",
-    "KEY.SETTLE": "#9",
-    "LICMAN.SETTLE": "#9",
-    "UNOFFERED.SAMPLES": "#8",
-    "UNREADABLE.SAMPLES": "#3",
+    "FORWARDER.GOOD": "45",
+    "KEY.GOOD": "9",
+    "LICMAN.GOOD": "9",
+    "UNOFFERED.BAD": "8",
+    "UNREADABLE.BAD": "3",
 }
-OK, CRITICAL, UNKNOWN, NOT_WATCHED = "0", "2", "3", "4"
+OK, CRITICAL, UNKNOWN, NOT_WATCHED, NOT_RUN = "0", "2", "3", "4", "10"
 LATEST = 120  # seconds until a message counts as missing
 
 
@@ -267,6 +267,18 @@ def plugin_prints_garbage(stage: Stage) -> None:
     stage.message("RESOLVED MonitoringBroken")
 
 
+def ini_missing(stage: Stage) -> None:
+    """Somebody deletes the ini file: no check runs, which is one message about the first of them."""
+    stage.now(stage.machine.remove_ini)
+    stage.message("FIRING MonitoringBroken")
+    for link in ("forwarder", "key", "server"):
+        stage.state(link, NOT_RUN)
+    stage.quiet()
+    stage.quiet()  # until the slowest link has had as many samples as alarm
+    stage.play("all well")
+    stage.message("RESOLVED MonitoringBroken")
+
+
 def agent_killed(stage: Stage) -> None:
     """The agent dies: one message for all the links that nobody watches any more."""
     stage.now(stage.machine.stop_agent)
@@ -317,6 +329,9 @@ GARBAGE = Incident(
     plugin_prints_garbage,
     pair("MonitoringBroken", "Kodeks server: no answer of the check, but: SENSELOCK OK - all is well", WORKS, "Warning"),
 )
+INI_MISSING = Incident(
+    "ini file missing", ini_missing, pair("MonitoringBroken", "kodeks.ini", "USB forwarder: license of USB Redirector ends in", "Warning")
+)
 AGENT_KILLED = Incident(
     "agent killed",
     agent_killed,
@@ -339,7 +354,7 @@ MACHINES = [
     Machine("licman", PASSIVE, [LICMAN_DOWN, BACK_WITHOUT_KODEKS]),
     # A machine whose key no forwarder brings and that has no license manager, watched by an active agent.
     Machine("local", ACTIVE, [FLAP, KEY_PULLED, MISSING], [("FORWARDER.SECTION", ""), ("LICMAN.HOST", "")]),
-    Machine("broken", PASSIVE, [GARBAGE, AGENT_KILLED]),
+    Machine("broken", PASSIVE, [GARBAGE, AGENT_KILLED, INI_MISSING]),
     Machine("together", PASSIVE, [ALL_AT_ONCE, KEY_PULLED]),
 ]
 STORIES = [(machine, incident) for machine in MACHINES for incident in machine.incidents]

@@ -7,6 +7,7 @@ depends on the order in which syncers work shows on some of them only.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ import pytest
 from lab import zabbix_template
 from lab.engine_process import open_folder
 from lab.zabbix_lab import ZabbixLab
+from lab.zabbix_machine import TEMPLATES
 
 TEMPLATE = "Kodeks license key by Zabbix agent"
 HOSTS = 20
@@ -206,3 +208,28 @@ def test_nothing_is_unsupported(chain: Chain, hosts: dict[str, str]) -> None:
     wanted = {"hostids": list(hosts.values()), "filter": {"state": 1}}
     assert chain.lab.api("item.get", {**wanted, "output": ["key_", "error"]}) == []
     assert chain.lab.api("trigger.get", {**wanted, "output": ["description", "error"]}) == []
+
+
+def test_the_recipe_for_a_log(chain: Chain) -> None:
+    """The item and the trigger that the README shows, with the folder of this test: a line that matches is a problem that names it."""
+    lab, folder = chain.lab, chain.folder / "log"
+    folder.mkdir(mode=0o755)
+    log = folder / "server.log"
+    log.write_text("license of an old day: expired\n", encoding="utf-8")
+    readme = (TEMPLATES / "README.md").read_text(encoding="utf-8").replace("/var/log/usb-redirector", str(folder))
+    key, expression = (re.findall(rf"(?m)^    ({start}.*)$", readme)[0] for start in ("logrt", "nodata"))
+    host = lab.add_host(lab.agent_hostname)
+    lab.api("item.create", {"hostid": host, "name": "log", "key_": key, "type": 7, "value_type": 2, "delay": "1s"})
+    trigger = {"description": "The log complains", "event_name": "{ITEM.VALUE}", "expression": expression.replace("/HOST/", f"/{lab.agent_hostname}/")}
+    lab.api("trigger.create", trigger)
+    lab.sync()
+    lab.restart_agent()  # it asks what it has to watch when it starts
+
+    def seen() -> bool:
+        """Lines are written until the agent reads on from the end of the file."""
+        with log.open("a", encoding="utf-8") as file:
+            file.write("device ready\nlicense of today: expired\n")
+        return lab.problems() != []
+
+    lab.wait_for("the line told", seen, PATIENCE, pause=1)
+    assert lab.problems() == ["license of today: expired"]
