@@ -52,13 +52,11 @@ def _walk(things: list[Any], seen: set[int]) -> Iterator[str]:
             things += thing
         elif isinstance(thing, dict):
             things += [*thing.keys(), *thing.values()]
+        elif isinstance(thing, (FunctionType, type)) and thing.__module__ in LAB_MODULES:
+            yield LAB_MODULES[thing.__module__]
         elif isinstance(thing, FunctionType):
-            if need := LAB_MODULES.get(thing.__module__):
-                yield need
             things += _referred(thing)
         elif isinstance(thing, type):
-            if need := LAB_MODULES.get(thing.__module__):
-                yield need
             things += [part for part in vars(thing).values() if isinstance(part, FunctionType)] if _is_ours(thing) else []
         elif _is_ours(type(thing)):
             things += list(vars(thing).values()) if hasattr(thing, "__dict__") else []
