@@ -115,20 +115,27 @@ def look_for_processes(facts: Facts) -> None:
     """The processes of each name."""
     import psutil
 
+    deadline.doing("listing the processes")
     found: dict[str, dict[int, str]] = {os.path.normcase(name): {} for name in facts.values.process}
     linux = sys.platform.startswith("linux")
-    running = psutil.process_iter(["pid", "name", "cmdline", "status"])
-    processes = [process.info for process in (running if not linux or os.path.exists("/proc/self") else ())]
-    for info in processes:
-        names = names_of(info["name"] or "", info["cmdline"] or ())
-        if info["status"] not in ("zombie", "dead") and info["pid"] not in (os.getpid(), os.getppid()):
-            for name in names & found.keys():
-                found[name][info["pid"]] = info["status"]
+    pids = psutil.pids() if not linux or os.path.exists("/proc/self") else []
+    for pid in set(pids) - {os.getpid(), os.getppid()}:
+        # The kernel's word first, cut after 15 bytes: to ask psutil for every process costs ten times more.
+        start = (read_attribute(f"/proc/{pid}/comm") or "").rstrip("\ufffd")
+        if start and not any(name.startswith(start) for name in found):
+            continue
+        try:
+            process = psutil.Process(pid)
+            status = process.status()
+            for name in names_of(process.name(), process.cmdline()) & found.keys():
+                found[name][pid] = status
+        except psutil.Error:
+            pass  # it is a zombie, has ended meanwhile, or may not be seen
     if linux and read_attribute("/proc/1/comm") is None and not all(found.values()):
         raise Problem("--process cannot be judged: /proc does not show this user all processes (hidepid?)")
     container = linux and os.readlink("/proc/self/ns/pid") != FIRST_PID_NAMESPACE
     for name, statuses in found.items():
-        facts.found("process", *judge_process(name, statuses, len(processes) if container else 0))
+        facts.found("process", *judge_process(name, statuses, len(pids) if container else 0))
     facts.running = sum(map(len, found.values()))
 
 
