@@ -97,18 +97,18 @@ class UsbBus(nagiosplugin.Resource):
         deadline.doing("asking whether the USB devices answer")
         obstacles = usb.obstacles(usb.device_names(), lock_limit())
         self.ports = usb.vhci_ports() or ()
-        stuck = [name for name in sorted(obstacles, key=place) if obstacles[name] == usb.STUCK]
+        stuck = [name for name in sorted(obstacles) if obstacles[name] == usb.STUCK]
         refuse_to_hang([self.device(usb.usb_id_of(name), name) for name in stuck], self.wanted)
         items = list_devices()
         self.present = bool(items)
         found = {}
-        for item in items:
+        for item in sorted(items, key=lambda item: (item.bus, item.port_numbers or ())):
             if item.port_numbers:  # a root hub has none
                 name = f"{item.bus}-{'.'.join(map(str, item.port_numbers))}"
                 found[name] = f"{item.idVendor:04x}:{item.idProduct:04x}"
         strings = ("serial", "product") if self.values.verbose else ("serial",) if self.values.serial else ()
-        names = sorted(found, key=place)
-        self.devices = [self.device(found[name], name, obstacles.get(name, ""), strings) for name in names]
+        self.devices = [self.device(usb_id, name, obstacles.get(name, ""), strings)
+                        for name, usb_id in found.items()]  # fmt: skip
         self.keys = [device for device in self.devices if device.usb_id in self.wanted]
 
     def device(self, usb_id: str, name: str, obstacle: str = "", strings: Sequence[str] = ()) -> Device:
@@ -125,11 +125,6 @@ class UsbBus(nagiosplugin.Resource):
 def lock_limit() -> float:
     """How long to wait for a device's lock: with a short -t the check must still name the stuck device."""
     return min(usb.LOCK_LIMIT, deadline.remaining() / 2)
-
-
-def place(name: str) -> list[int]:
-    """The numbers in a device's name, to sort by."""
-    return [int(number) for number in name.replace("-", ".").split(".") if number.isdigit()]
 
 
 def read_string(name: str, attribute: str) -> Optional[str]:
@@ -239,11 +234,6 @@ def judge_location(wanted: str, keys: Sequence[Device]) -> Finding:
     return Finding(OK, "")
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 USB device`, `7 USB devices`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def listed(devices: Sequence[Device]) -> str:
     """The devices in one phrase; beyond three only their number, the details are in -v."""
     rest = f" and {len(devices) - 3} more" if len(devices) > 3 else ""
@@ -254,7 +244,7 @@ def tally(bus: UsbBus) -> str:
     """How many keys there are and where, with a remark on a missing device node."""
     if not bus.keys:
         return absence(bus)
-    sentence = f"{counted(len(bus.keys), 'SenseLock key')}: {listed(bus.keys)}"
+    sentence = f"{len(bus.keys)} SenseLock key{'s' if len(bus.keys) > 1 else ''}: {listed(bus.keys)}"
     missing = ", ".join(key.missing_node for key in bus.keys if key.missing_node)
     return f"{sentence} (missing here: {missing}; a container, or PrivateDevices=?)" if missing else sentence
 
@@ -264,12 +254,13 @@ def absence(bus: UsbBus) -> str:
     if not bus.present:
         why = "no USB bus is visible here (a container, or a machine without a USB controller)"
         return f"no SenseLock key: {why}"
-    sentence = f"no SenseLock key among {counted(len(bus.devices), 'USB device')}"
+    number = len(bus.devices)
+    sentence = f"no SenseLock key among {number} USB device{'' if number == 1 else 's'}"
     if bus.values.usb_id:
         sentence += f" (looked for: {', '.join(sorted(set(bus.wanted))[:5])})"
     known = [item for item in bus.devices if item.usb_id in KEYS]
-    relatives = [item for item in bus.devices if item.usb_id.startswith("1bc0:")]
     closest = [f"{item.usb_id} is one by usb.ids, at {item.name}" for item in known]
+    relatives = [item for item in bus.devices if item.usb_id.startswith("1bc0:")]
     closest += [f"{item.usb_id} of the same vendor at {item.name}" for item in relatives]
     return f"{sentence}, but {closest[0]}: if that is the key, give its --usb-id" if closest else sentence
 

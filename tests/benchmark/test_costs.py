@@ -62,7 +62,7 @@ def started(request: pytest.FixtureRequest, checks: Path, tmp_path: Path) -> Ite
     elif name == "usb_redirector":
         (tmp_path / "list.txt").write_bytes(sample("usbclnt-list-key-connected-constructed.txt"))
         listed = ("--device", "0471:485d", "--list-output", str(tmp_path / "list.txt"))
-        yield Command(name, check(name, *forwarder, *listed, folder=checks)), Command("floor", importing(""))
+        yield Command(name, check(name, *forwarder, *listed, folder=checks)), Command("floor", importing("psutil"))
     else:
         with forwarder_daemon("usbsrvd-costs"):
             process = ("--no-list", "--process", "usbsrvd-costs")

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipapp
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Callable
 
 import pytest
 from lab.forwarder_tools import (
+    SAMPLES,
     ForwarderTools,
     forwarder_daemon,
     refused_port,
@@ -39,7 +41,7 @@ def said(outcome: Outcome) -> tuple[int, str]:
     """Exit code and output without the states of the parts (test_states tests these), with the one number that no run
     repeats made equal. Where the tests themselves run in a container, that is no news."""
     text = re.sub(r"(?: \|)?(?: [a-z]+_state=[0-3])+$", "", outcome.text, flags=re.MULTILINE)
-    text = re.sub(r" \(only [0-9]+ process[a-z ]+ visible here: a container\?\)", "", text)
+    text = re.sub(r" \(processes visible here: [0-9]+, a container\?\)", "", text)
     return outcome.code, re.sub(r"time=[0-9.]+s", "time=Ts", text)
 
 
@@ -53,6 +55,14 @@ def redirector(*arguments: str, **more: Any) -> tuple[int, str]:
     return said(run_check("usb_redirector", "--product", "usb-redirector", *DATED, *arguments, **more))
 
 
+def captured(product: str, listing: bytes, *arguments: str, **more: Any) -> Outcome:
+    """A run about a product whose license is no matter, with this output of its tool in a file."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(listing)
+        file.flush()
+        return run_check("usb_redirector", "--product", product, *DATED, "--list-output", file.name, *arguments, **more)
+
+
 # --- The states of the parts ----------------------------------------------------------------------------------
 #
 # Templates tell by them which part of the forwarder is ill; no sentence is read by a program.
@@ -61,23 +71,23 @@ def redirector(*arguments: str, **more: Any) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("arguments", "listing", "states"),
     [
-        pytest.param("--product usb-redirector --license-expires perpetual --list-output - --device 0471:485d", "usbsrv-list-key-shared-constructed.txt",
+        pytest.param("--product usb-redirector --license-expires perpetual --list-output {} --device 0471:485d", "usbsrv-list-key-shared-constructed.txt",
                      "license_state=0 answer_state=0 device_state=0", id="all well"),
-        pytest.param("--product usb-redirector --license-expires 2020-01-01 --list-output - --device 0471:485d", "usbsrv-list-key-shared-constructed.txt",
+        pytest.param("--product usb-redirector --license-expires 2020-01-01 --list-output {} --device 0471:485d", "usbsrv-list-key-shared-constructed.txt",
                      "license_state=2 answer_state=0 device_state=0", id="license expired"),
-        pytest.param("--product usb-redirector --list-output - --device 0471:485d", "usbsrv-list-key-shared-constructed.txt",
+        pytest.param("--product usb-redirector --list-output {} --device 0471:485d", "usbsrv-list-key-shared-constructed.txt",
                      "license_state=3 answer_state=0 device_state=0", id="nobody gave its term"),
-        pytest.param("--product usb-redirector --license-expires perpetual --list-output - --device 0471:485d", "usbsrv-list-key-unplugged-constructed.txt",
+        pytest.param("--product usb-redirector --license-expires perpetual --list-output {} --device 0471:485d", "usbsrv-list-key-unplugged-constructed.txt",
                      "license_state=0 answer_state=0 device_state=2", id="key not offered"),
-        pytest.param("--product usb-redirector --license-expires perpetual --list-output -", "usbsrv-list-empty-constructed.txt",
+        pytest.param("--product usb-redirector --license-expires perpetual --list-output {}", "usbsrv-list-empty-constructed.txt",
                      "license_state=0 answer_state=0 device_state=2", id="no device offered"),
-        pytest.param("--product usb-redirector --license-expires perpetual --list-output - --device 0471:485d --device x", "usbsrv-list-key-unplugged-constructed.txt",
+        pytest.param("--product usb-redirector --license-expires perpetual --list-output {} --device 0471:485d --device x", "usbsrv-list-key-unplugged-constructed.txt",
                      "license_state=0 answer_state=0 device_state=2", id="two devices"),
-        pytest.param("--product usb-redirector --license-expires perpetual --list-output - --device 0471:485d", "usb-redirector-daemon-down.txt",
+        pytest.param("--product usb-redirector --license-expires perpetual --list-output {} --device 0471:485d", "usb-redirector-daemon-down.txt",
                      "license_state=0 answer_state=2", id="the daemon does not answer"),
-        pytest.param("--product usb-redirector --license-expires perpetual --list-output - --device 0471:485d", "virtualhere-list.txt",
+        pytest.param("--product usb-redirector --license-expires perpetual --list-output {} --device 0471:485d", "virtualhere-list.txt",
                      "license_state=0 answer_state=3", id="no list"),
-        pytest.param("--product digi-anywhereusb --list-output - --device x --process pytest-none", "digi-awusbmanager-list.txt",
+        pytest.param("--product digi-anywhereusb --list-output {} --device x --process pytest-none", "digi-awusbmanager-list.txt",
                      "process_state=2 answer_state=0 device_state=2", id="a process"),
         pytest.param("--product generic --process pytest-none", "README.md", "process_state=2", id="a process alone"),
         pytest.param("--product usb-network-gate --license-expires perpetual --no-list", "README.md", "license_state=0", id="a license alone"),
@@ -85,7 +95,7 @@ def redirector(*arguments: str, **more: Any) -> tuple[int, str]:
     ],
 )  # fmt: skip
 def test_states(arguments: str, listing: str, states: str) -> None:
-    outcome = run_check("usb_redirector", *shlex.split(arguments), stdin=sample(listing))
+    outcome = run_check("usb_redirector", *shlex.split(arguments.format(SAMPLES / listing)), "--list-max-age", "99999999")
     assert re.findall(r"[a-z]+_state=[0-3]", outcome.line) == states.split()
 
 
@@ -142,55 +152,46 @@ def test_no_date_is_a_usage_error(date: str) -> None:
 
 
 HELP = "; check_usb_redirector --help lists the options"
+DEFAULT = "has no default here, name a --list-command, a --process, a --service or -H, or give --no-list"
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         pytest.param("", "--product is missing; check_usb_redirector --help lists the products", id="nothing"),
-        pytest.param("--product generic", "nothing to judge: the forwarder has no default on this system, name a --process, "
-                     "a --service, -H or a list", id="asked for nothing"),
-        pytest.param("--product usbip --no-list", "nothing to judge: USB/IP has no default on this system, name a --process, "
-                     "a --service, -H or a list", id="asked for nothing of usbip"),
+        pytest.param("--product generic", f"nothing to judge: the forwarder {DEFAULT}", id="asked for nothing"),
+        pytest.param("--product usbip --no-list", "nothing to judge: --no-list needs --license-expires, --process, --service or -H", id="asked for nothing of usbip"),
         pytest.param("--product generic --device x", f"the list of the forwarder has no publicly known form: use --process, --service or -H{HELP}",
                      id="a list nobody can read"),
         pytest.param("--product usb-over-network --list-command x", "the list of USB over Network has no publicly known form: "
                      f"use --process, --service or -H{HELP}", id="a list nobody has seen"),
-        pytest.param("--product usbipd-win --device x", "--device needs a list, and usbipd-win has no usual list command here: give --list-command",
-                     id="no tool on this system"),
+        pytest.param("--product usbipd-win --device x", f"nothing to judge: usbipd-win {DEFAULT}", id="no tool on this system"),
+        pytest.param("--product virtualhere --side server --device x", f"nothing to judge: VirtualHere {DEFAULT}", id="a device in no list"),
         pytest.param("--product virtualhere -p 7575", f"-p needs -H{HELP}", id="port alone"),
-        pytest.param("--product generic -H x", f"-H needs -p: no usual port of the forwarder is known{HELP}", id="host alone"),
-        pytest.param("--product virtualhere --list-command a --list-output b", f"--list-command and --list-output exclude each other{HELP}", id="two lists"),
-        pytest.param("--product virtualhere --no-list --device a", f"--no-list contradicts the other options{HELP}", id="no list, but a device"),
-        pytest.param("--product virtualhere --list-max-age 5", f"--list-max-age needs --list-output FILE{HELP}", id="age of nothing"),
-        pytest.param("--product virtualhere --utn-code 1=ok", f"--utn-code belongs to --product seh-utn{HELP}", id="code of another product"),
-        pytest.param("--product seh-utn --list-command x --device a", f"seh-utn is judged by the exit code of its tool alone{HELP}", id="exit codes name no device"),
-        pytest.param("--product seh-utn --list-command 'sh -c \"exit 0\"'", "seh-utn needs a list command that asks for the key's state, "
-                     f"for example 'utnm -c \"state 192.0.2.20 5\"'{HELP}", id="a command that asks nothing"),
-        pytest.param("--product usbip --side server --device 0471:485d", "--product usbip --side server is asked over the network: give -H, "
-                     f"for example -H 127.0.0.1{HELP}", id="the server's side of usbip"),
-        *(pytest.param(f"--product {product} --side {side} --license-expires perpetual", f"--side {side}: {title} has no default for that side on this system, "
-                       "name a --process, a --service, -H or a list, or give --no-list to judge the license alone", id=f"{product} has no {side} here")
+        pytest.param("--product generic -H x", f"-H and -p belong together, no usual port of the forwarder is known{HELP}", id="host alone"),
+        pytest.param("--product virtualhere --list-command a --list-output b", f"argument --list-output: not allowed with argument --list-command{HELP}", id="two lists"),
+        pytest.param("--product virtualhere --list-command a --no-list", f"argument --no-list: not allowed with argument --list-command{HELP}", id="a list and none"),
+        pytest.param("--product virtualhere --no-list --device a", f"--no-list contradicts --device{HELP}", id="no list, but a device"),
+        *(pytest.param(f"--product seh-utn {words}", f"seh-utn is judged by its exit code, --list-command 'utnm -c \"state 192.0.2.20 5\"'{HELP}", id=name)
+          for words, name in (("--list-command 'x state' --device a", "exit codes name no device"), ("--list-output x", "a list of exit codes"),
+                              ("--list-command 'sh -c \"exit 0\"'", "a command that asks nothing"))),
+        pytest.param("--product usbip --side server --device 0471:485d", "nothing that is attached here can be read: load vhci_hcd and attach, "
+                     "or ask a server with -H | answer_state=3", id="the server's side of usbip"),
+        *(pytest.param(f"--product {product} --side {side} {license}", f"nothing to judge: {title} {DEFAULT}", id=f"{product} has no {side} here {license}")
           for product, side, title in (("usb-over-network", "client", "USB over Network"), ("distkontrol", "server", "DistKontrolUSB"),
-                                       ("digi-anywhereusb", "server", "Digi AnywhereUSB"), ("generic", "client", "the forwarder"))),
-        pytest.param("--product usb-over-network --side client", "--side client: USB over Network has no default for that side on this system, "
-                     "name a --process, a --service, -H or a list, or give --no-list to judge the license alone", id="nor without a license"),
-        pytest.param("--product usbip --device 471:485d", f"argument --device: '471:485d' is no USB id; write VID:PID, for example 0471:485d, or name=471:485d if it is a name{HELP}",
-                     id="three digits"),
-        pytest.param("--product generic --process /usr/bin/usbsrvd", f"argument --process: '/usr/bin/usbsrvd' is a path; write the name of the "
-                     f"process alone{HELP}", id="a path as process"),
-        pytest.param("--product generic --process ' usbsrvd'", f"argument --process: 'usbsrvd' has blanks around it{HELP}", id="blanks around a process"),
+                                       ("digi-anywhereusb", "server", "Digi AnywhereUSB"), ("generic", "client", "the forwarder"))
+          for license in ("", "--license-expires perpetual")),
         pytest.param("--product generic --license-expires '2027-01-31 '", f"argument --license-expires: '2027-01-31' has blanks around it{HELP}",
                      id="blanks around a date"),
-        pytest.param("--product virtualhere --list-command ''", "--list-command is empty", id="empty command"),
-        pytest.param("--product virtualhere --list-command '\"a'", "--list-command cannot be read: No closing quotation", id="open quotation"),
-        pytest.param("--product generic --service=-Hevil", f"argument --service: '-Hevil' is no service name{HELP}", id="an option as service"),
+        pytest.param("--product virtualhere --list-command ''", f"argument --list-command: '' names no command{HELP}", id="empty command"),
+        pytest.param("--product virtualhere --list-command '\"a'", f"argument --list-command: '\"a' cannot be read: No closing quotation{HELP}", id="open quotation"),
         pytest.param("--product generic --process ''", f"argument --process: it is empty{HELP}", id="empty process"),
         pytest.param("--product generic -H 'a b' -p 1", f"argument -H/--hostname: 'a b' is no host name or address{HELP}", id="no host"),
     ],
 )  # fmt: skip
 def test_usage_errors(arguments: str, text: str) -> None:
-    assert said(run_check("usb_redirector", *shlex.split(arguments))) == expect(UNKNOWN, text)
+    outcome = run_check("usb_redirector", *shlex.split(arguments))
+    assert (outcome.code, outcome.text) == expect(UNKNOWN, text)
 
 
 def test_a_side_without_a_default_where_nothing_hangs_on_it() -> None:
@@ -204,7 +205,7 @@ def test_a_side_without_a_default_where_nothing_hangs_on_it() -> None:
 def test_a_license_is_needed_where_the_product_is_sold() -> None:
     for product, title in (("usb-redirector", "USB Redirector"), ("usb-network-gate", "USB Network Gate"), ("virtualhere", "VirtualHere")):
         outcome = run_check("usb_redirector", "--product", product, "--process", "pytest-needs-a-name")
-        unknown = f"license term of {title} unknown: give --license-expires YYYY-MM-DD or perpetual"
+        unknown = f"license term of {title} unknown: give --license-expires DATE or perpetual"
         assert said(outcome) == expect(CRITICAL, f"process pytest-needs-a-name is not running: start it; {unknown} | processes=0;;;0")
 
 
@@ -227,23 +228,23 @@ GONE = sample("usbclnt-list-key-not-available-constructed.txt")
         pytest.param(lambda t: t.leaves_a_child("tool", SHARED), OK,
                      TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0 time=Ts;;;0", id="a grandchild keeps stdout"),
         pytest.param(lambda t: t.prints("tool", SHARED, code=3), UNKNOWN,
-                     "list command {tool} ended with exit code 3: ================= USB SERVER OPERATION SUCCESSFUL =============== | time=Ts;;;0",
+                     "list command {tool} ended with exit code 3: ================= USB SERVER OPERATION SUCCESSFUL ===============",
                      id="a good list, a bad end"),
         pytest.param(lambda t: t.dies("tool", SHARED), UNKNOWN,
-                     "list command {tool} ended with signal 11: ================= USB SERVER OPERATION SUCCESSFUL =============== | time=Ts;;;0", id="dies"),
+                     "list command {tool} ended with signal 11: ================= USB SERVER OPERATION SUCCESSFUL ===============", id="dies"),
         pytest.param(lambda t: t.prints("tool", b""), UNKNOWN,
-                     "list command {tool} is no list of USB Redirector that this check knows: no output at all | time=Ts;;;0", id="silent"),
+                     "list command {tool} is no whole list of USB Redirector that this check knows: no output at all", id="silent"),
         pytest.param(lambda t: t.prints("tool", b"\x1b[31mred|\r\n\x00"), UNKNOWN,
-                     "list command {tool} is no list of USB Redirector that this check knows: [31mred/ | time=Ts;;;0", id="escapes"),
+                     "list command {tool} is no whole list of USB Redirector that this check knows: [31mred/", id="escapes"),
         pytest.param(lambda t: t.complains("tool", b"usbsrv: permission denied\n"), UNKNOWN,
-                     "list command {tool} ended with exit code 1: usbsrv: permission denied | time=Ts;;;0", id="complains"),
+                     "list command {tool} ended with exit code 1: usbsrv: permission denied", id="complains"),
         pytest.param(lambda t: t.hangs("tool", SHARED, stubborn=True), UNKNOWN,
-                     "list command {tool} did not end within # s; if its daemon is frozen, --process tells", id="hangs"),
-        pytest.param(lambda t: t.floods("tool"), UNKNOWN, "list command {tool} printed more than 1048576 bytes", id="floods"),
+                     "list command {tool} did not end within # s; is it installed here, and does its daemon answer?", id="hangs"),
+        pytest.param(lambda t: t.floods("tool"), UNKNOWN, "list command {tool} printed more than 1048576 bytes; is it installed here, and does its daemon answer?", id="floods"),
         pytest.param(lambda t: t.missing("tool"), UNKNOWN,
-                     "list command {tool} does not exist; install it here, or name it with --list-command", id="missing"),
-        pytest.param(lambda t: t.not_executable("tool"), UNKNOWN, "list command {tool} may not be executed", id="not executable"),
-        pytest.param(lambda t: t.not_a_program("tool"), UNKNOWN, "list command {tool} cannot be started (Exec format error)", id="no program"),
+                     "list command {tool} does not exist; is it installed here, and does its daemon answer?", id="missing"),
+        pytest.param(lambda t: t.not_executable("tool"), UNKNOWN, "list command {tool} may not be executed; is it installed here, and does its daemon answer?", id="not executable"),
+        pytest.param(lambda t: t.not_a_program("tool"), UNKNOWN, "list command {tool} cannot be started (Exec format error); is it installed here, and does its daemon answer?", id="no program"),
     ],
 )  # fmt: skip
 def test_list_command(make: Callable[[ForwarderTools], Path], state: int, text: str, tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_exit_codes_of_network_gate_do_not_count(tmp_path: Path) -> None:
         assert said(outcome) == expect(OK, "license of USB Network Gate is perpetual; key Brio 101 is attached here | devices=1;;;0 time=Ts;;;0")
         tool = tools.dies("tool", sample("usb-network-gate-ls-net.txt"))
         outcome = run_check("usb_redirector", "--product", "usb-network-gate", *DATED, "--list-command", f"'{tool}'", "--device", "Brio 101")
-    crashed = f"list command {shown(tool)} ended with signal 11: remote 198.51.100.24,,56228,usb3,port1,,Stream Deck Plus,,,,198.51.100.40,,, | time=Ts;;;0"
+    crashed = f"list command {shown(tool)} ended with signal 11: remote 198.51.100.24,,56228,usb3,port1,,Stream Deck Plus,,,,198.51.100.40,,,"
     assert said(outcome) == expect(UNKNOWN, crashed)
 
 
@@ -320,18 +321,15 @@ def test_exit_codes_of_network_gate_do_not_count(tmp_path: Path) -> None:
     [
         (0, [], OK, "the dongle server answers for the key"),
         (24, [], CRITICAL, "the key is not available at the dongle server"),
-        (25, [], UNKNOWN, "the key is in use, and the tool does not say by whom: --utn-code 25=ok if this is by design"),
+        (25, [], UNKNOWN, "the key is in use, and nobody knows by whom: --utn-code 25=ok if this is by design"),
         (25, ["--utn-code", "25=ok"], OK, "the dongle server's tool ended with exit code 25"),
         (26, [], CRITICAL, "the key is not found at the dongle server: is it plugged in?"),
         (41, [], CRITICAL, "the connection to the dongle server fails: is it on, and reachable from here?"),
         (44, [], UNKNOWN, "this user may not ask the dongle server"),
         (23, [], OK, "the key is plugged in"),
         (23, ["--utn-code", "23=warning"], WARNING, "the dongle server's tool ended with exit code 23"),
-        (1, [], WARNING, "the key is being plugged in (older manual)"),
-        (5, [], CRITICAL, "the key was removed without being plugged out (older manual)"),
-        (21, [], UNKNOWN, "plugging the key in or out has failed (older manual): judge that by --utn-code"),
         (101, [], CRITICAL, "the connection to the dongle server fails: is it on, and reachable from here?"),
-        (7, [], UNKNOWN, "list command {tool} ended with exit code 7, which is not known"),
+        (7, [], UNKNOWN, "list command {tool} ended with exit code 7, which is not known: judge it by --utn-code"),
         (7, ["--utn-code", "7=critical"], CRITICAL, "the dongle server's tool ended with exit code 7"),
     ],
 )
@@ -348,18 +346,11 @@ def test_dongle_server(code: int, arguments: list[str], state: int, text: str, t
 # --- Captured lists -------------------------------------------------------------------------------------------
 
 
-def make_fifo(path: Path) -> object:
-    """A FIFO in the place of a file."""
-    os.mkfifo(path)
-    return path
-
-
 def test_captured_list(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_bytes(SHARED)
-    good = expect(OK, TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0")
+    good = expect(OK, TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0 time=Ts;;;0")
     assert redirector("--list-output", str(path), "--device", KEY) == good
-    assert redirector("--list-output", "-", "--device", KEY, stdin=SHARED) == good
     assert redirector("--list-output", str(path), "--list-max-age", "5", "--device", KEY) == good
 
 
@@ -369,13 +360,11 @@ def test_captured_list(tmp_path: Path) -> None:
         pytest.param(30, [], None, id="half an hour"),
         pytest.param(180, [], "is 180.0 minutes old (--list-max-age 60): {remedy}", id="too old"),
         pytest.param(60.2, [], "is 60.2 minutes old (--list-max-age 60): {remedy}", id="hardly too old"),
-        pytest.param(5.2, ["--list-max-age", "4.5"], "is 5.2 minutes old (--list-max-age 4.5): {remedy}",
-                     id="half minutes"),
         pytest.param(180, ["--list-max-age", "5"], "is 180.0 minutes old (--list-max-age 5): {remedy}",
                      id="older than the operator allows"),
         pytest.param(180, ["--list-max-age", "240"], None, id="not older than the operator allows"),
         pytest.param(-0.5, [], None, id="a clock half a minute ahead"),
-        pytest.param(-43200, ["--list-max-age", "5"], "is dated 43200 minutes in the future (--list-max-age 5): {remedy}", id="in the future"),
+        pytest.param(-43200, ["--list-max-age", "5"], "is -43200.0 minutes old (--list-max-age 5): {remedy}", id="in the future"),
     ],
 )  # fmt: skip
 def test_the_age_of_a_captured_list(age: float, arguments: list[str], text: str | None, tmp_path: Path) -> None:
@@ -383,19 +372,10 @@ def test_the_age_of_a_captured_list(age: float, arguments: list[str], text: str 
     path.write_bytes(SHARED)
     then = time.time() - age * 60
     os.utime(path, (then, then))
-    good = expect(OK, TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0")
+    good = expect(OK, TERM + f"key {KEY} is offered by the forwarder | devices=1;;;0 time=Ts;;;0")
     remedy = "does the job that writes it still run, and are the clocks right?"
     bad = expect(UNKNOWN, f"list {path} {text.format(remedy=remedy)}" if text else "")
     assert redirector("--list-output", str(path), "--device", KEY, *arguments) == (bad if text else good)
-
-
-def test_a_key_that_its_machine_does_not_use() -> None:
-    arguments = ("--list-output", "-", "--device", KEY, "--client", "10.0.0.1")
-    text = f"key {KEY} is offered, but not used by 10.0.0.1: attach it there | devices=0;;;0"
-    assert redirector(*arguments, stdin=SHARED) == expect(CRITICAL, text)
-    used = sample("usbsrv-list-key-in-use-constructed.txt").replace(b"192.0.2.10", b"kodeks at 10.0.0.1")
-    text = TERM + f"key {KEY} is in use by kodeks at 10.0.0.1 | devices=1;;;0"
-    assert redirector(*arguments, stdin=used) == expect(OK, text)
 
 
 @pytest.mark.parametrize(
@@ -404,10 +384,10 @@ def test_a_key_that_its_machine_does_not_use() -> None:
         pytest.param(lambda p: None, "--list-output: {p} cannot be read: No such file or directory; check the path and its rights", id="missing"),
         pytest.param(lambda p: p.mkdir(), "--list-output: {p} cannot be read: Is a directory", id="directory"),
         pytest.param(lambda p: os.mkfifo(p), "--list-output: {p} is not a regular file", id="FIFO"),
-        pytest.param(lambda p: p.write_bytes(b""), "the captured list is no list of USB Redirector that this check knows: no output at all", id="empty"),
+        pytest.param(lambda p: p.write_bytes(b""), "the captured list is no whole list of USB Redirector that this check knows: no output at all", id="empty"),
         pytest.param(lambda p: p.write_bytes(b"x" * (2 << 20)), "--list-output: {p} is larger than 1048576 bytes", id="huge"),
-        pytest.param(lambda p: p.write_bytes(SHARED[:-30]), "the captured list is no list of USB Redirector that this check knows: "
-                     "its closing line is missing: it is cut", id="cut"),
+        pytest.param(lambda p: p.write_bytes(SHARED[:-30]), "the captured list is no whole list of USB Redirector that this check knows: "
+                     "================= USB SERVER OPERATION SUCCESSFUL ===============", id="cut"),
     ],
 )  # fmt: skip
 def test_captured_list_that_cannot_be_read(make: Callable[[Path], object], text: str, tmp_path: Path) -> None:
@@ -420,132 +400,69 @@ def test_captured_list_that_cannot_be_read(make: Callable[[Path], object], text:
         assert (code, line) == expect(UNKNOWN, text.replace("{p}", str(path)))
 
 
-def test_no_standard_input() -> None:
-    text = "the captured list is no list of USB Redirector that this check knows: no output at all"
-    assert redirector("--list-output", "-") == expect(UNKNOWN, text)
-
-
-def test_a_standard_input_that_does_not_wait() -> None:
-    """As Node.js and asyncio make their pipes; the list comes late and in two pieces."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    words = command("usb_redirector", "--product", "usb-redirector", *DATED, "--list-output", "-")
-    listing = sample("usbclnt-list-key-connected-constructed.txt")
-    with subprocess.Popen(words, stdin=reader, stdout=subprocess.PIPE) as running:
-        for piece in (listing[:100], listing[100:]):
-            time.sleep(0.3)
-            os.write(writer, piece)
-        os.close(writer)
-        os.close(reader)
-        good = expect(OK, f"{TERM}1 of 1 devices offered or attached | devices=1;;;0 license_state=0 answer_state=0 device_state=0")
-        assert running.communicate()[0].decode() == good[1]
-
-
 @pytest.mark.parametrize(
-    ("product", "list_output", "devices", "named", "text"),
+    ("product", "listing", "devices", "named", "text"),
     [
         ("usb-redirector", SHARED.replace(b"plugged, shared", b"plugged, shared, in use by 192.0.2.10"), 2, "Senselock SenseIV",
-         "{} is in a state that this check does not know (plugged, shared, in use by 192.0.2.10): see what the forwarder itself says of it"),
+         "is in a state that this check does not know (plugged, shared, in use by 192.0.2.10): ask the forwarder itself"),
         ("usb-network-gate", sample("usb-network-gate-find-remote-devices.txt"), 1, "Stream Deck Plus",
-         "{} is connected to 198.51.100.40, and the list does not tell whether that is this machine: if it is, give --client 198.51.100.40"),
+         "is connected to 198.51.100.40, and the list does not tell which machine that is"),
     ],
 )  # fmt: skip
-def test_a_state_that_nobody_knows_is_unknown_with_a_device_and_without(product: str, list_output: bytes, devices: int, named: str, text: str) -> None:
-    def run(*arguments: str) -> tuple[int, str]:
-        return said(run_check("usb_redirector", "--product", product, *DATED, "--list-output", "-", *arguments, stdin=list_output))
-
-    assert run("--device", named) == expect(UNKNOWN, f"{text.format(f'key {named}')} | devices=0;;;0")
-    none = f"no device is known to be offered or attached (devices listed: {devices}): {text.format(named)} | devices=0;;;0"
-    assert run() == expect(UNKNOWN, none)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "state", "text"),
-    [
-        pytest.param([], UNKNOWN, "key Stream Deck Plus is connected to 198.51.100.40, and the list does not tell whether that is this machine: "
-                     "if it is, give --client 198.51.100.40 | devices=0;;;0", id="by whom is not known"),
-        pytest.param(["--client", "198.51.100.40"], OK, "license of USB Network Gate is perpetual; key Stream Deck Plus is in use by 198.51.100.40 "
-                     "| devices=1;;;0", id="by the right machine"),
-        pytest.param(["--client", "10.9.9.9"], CRITICAL, "key Stream Deck Plus is in use by another machine (198.51.100.40): release it there "
-                     "| devices=0;;;0", id="by another"),
-    ],
-)  # fmt: skip
-def test_network_gate_says_who_is_connected(arguments: list[str], state: int, text: str) -> None:
-    outcome = run_check("usb_redirector", "--product", "usb-network-gate", *DATED, "--list-output", "-", "--device", "Stream Deck Plus", *arguments,
-                        stdin=sample("usb-network-gate-find-remote-devices.txt"))  # fmt: skip
-    assert said(outcome) == expect(state, text)
+def test_a_state_that_nobody_knows_is_unknown_with_a_device_and_without(product: str, listing: bytes, devices: int, named: str, text: str) -> None:
+    numbers = "devices=0;;;0 time=Ts;;;0"
+    assert said(captured(product, listing, "--device", named)) == expect(UNKNOWN, f"key {named} {text} | {numbers}")
+    none = f"no device is known to be offered or attached (devices listed: {devices}): is the key plugged in at the forwarder, and shared?"
+    assert said(captured(product, listing)) == expect(UNKNOWN, f"{none} | {numbers}")
 
 
 def test_everything_in_the_list_is_shown_with_v() -> None:
-    outcome = run_check("usb_redirector", "--product", "usb-redirector", *DATED, "--list-output", "-", "-v",
-                        stdin=sample("usbclnt-list-2023-full.txt"))  # fmt: skip
+    outcome = captured("usb-redirector", sample("usbclnt-list-2023-full.txt"), "-v")
     assert said(outcome)[1] == (
-        "USB_REDIRECTOR OK - license of USB Redirector is perpetual; 1 of 2 devices offered or attached | devices=1;;;0\n"
+        "USB_REDIRECTOR OK - license of USB Redirector is perpetual; 1 of 2 devices offered or attached | devices=1;;;0 time=Ts;;;0\n"
         "ok: license of USB Redirector is perpetual\n"
         "ok: 1 of 2 devices offered or attached\n"
         "device 054c:0da5 ILCE-7M4 - USB Mass Storage Device at D06EC06EDCCF is not available: is it plugged in at the forwarder, and the license valid?\n"
         "device 054c:0336 Sony USB Device at 2-4 is offered by the forwarder\n"
-        "not connected to 10.147.17.207:32032\n"
-        "not connected to 192.168.10.2:32032\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("product", "name", "device", "client", "state", "text"),
+    ("product", "name", "device", "state", "text"),
     [
-        pytest.param("distkontrol", "distkontrol-list-users.txt", "USB 03", "", OK, "key USB 03 is attached here", id="own, beside others' users"),
-        pytest.param("distkontrol", "distkontrol-list-users.txt", "USB 05", "", CRITICAL,
+        pytest.param("distkontrol", "distkontrol-list-users.txt", "USB 03", OK, "key USB 03 is attached here", id="own, beside others' users"),
+        pytest.param("distkontrol", "distkontrol-list-users.txt", "USB 05", CRITICAL,
                      "key USB 05 is in use by another machine (o.belova (o.belova) at 192.0.2.148 (WRK-114)): release it there", id="another's, named"),
-        pytest.param("distkontrol", "distkontrol-list-users.txt", "USB 05", "wrk-114", OK,
-                     "key USB 05 is in use by o.belova (o.belova) at 192.0.2.148 (WRK-114)", id="a client by its host"),
-        pytest.param("distkontrol", "distkontrol-list-users.txt", "USB 06", "192.0.2.179", OK,
-                     "key USB 06 is in use by СИСТЕМА на 192.0.2.179 (WRK-406)", id="a client by its address, in Russian"),
-        pytest.param("virtualhere", "virtualhere-list-users.txt", "Token A", "", CRITICAL,
+        pytest.param("virtualhere", "virtualhere-list-users.txt", "Token A", CRITICAL,
                      "key Token A is in use by another machine (Anna Weber at 192.0.2.48): release it there", id="a display name"),
-        pytest.param("virtualhere", "virtualhere-list-older-client.txt", "Senselock SenseIV", "", OK, "key Senselock SenseIV is attached here", id="an older client"),
-        pytest.param("digi-anywhereusb", "digi-awusbmanager-list-users.txt", "Senselock SenseIV", "", OK, "key Senselock SenseIV is attached here", id="Digi, own"),
-        pytest.param("digi-anywhereusb", "digi-awusbmanager-list-users.txt", "AW24-000107.1503", "", CRITICAL,
+        pytest.param("virtualhere", "virtualhere-list-older-client.txt", "Senselock SenseIV", OK, "key Senselock SenseIV is attached here", id="an older client"),
+        pytest.param("digi-anywhereusb", "digi-awusbmanager-list-users.txt", "Senselock SenseIV", OK, "key Senselock SenseIV is attached here", id="Digi, own"),
+        pytest.param("digi-anywhereusb", "digi-awusbmanager-list-users.txt", "AW24-000107.1503", CRITICAL,
                      "key AW24-000107.1503 is in use by another machine (hvf at 192.0.2.135): release it there", id="Digi, another's"),
-        pytest.param("usb-redirector", "usbrdrsh-list-devices-no-servers-constructed.txt", KEY, "", OK, f"key {KEY} is offered by the forwarder", id="Windows, local"),
-        pytest.param("usb-redirector", "usbrdrsh-list-devices-constructed.txt", "0529:0620", "", OK, "key 0529:0620 is attached here", id="Windows, remote"),
-        pytest.param("usbip", "usbip-list-remote-deep.txt", KEY, "", OK, f"key {KEY} is offered by the forwarder", id="a deep bus id"),
-        pytest.param("usbip", "usbip-list-remote-deep.txt", "12-11.4.1.3", "", OK, "key 12-11.4.1.3 is offered by the forwarder", id="a deeper one"),
-        pytest.param("usbip", "usbip-win2-list-remote.txt", KEY, "", OK, f"key {KEY} is offered by the forwarder", id="a centred one"),
-        pytest.param("usbip", "usbip-win2-port-0977.txt", KEY, "", OK, f"key {KEY} is attached here", id="usbip-win2"),
-        pytest.param("usbip", "usbip-win2-port-0981.txt", KEY, "", UNKNOWN,
-                     f"key {KEY}: this list does not tell VID:PID, give the name instead (listed: Philips (or NXP) : Senselock SenseIV v2.x)", id="usbip-win2 without ids"),
-        pytest.param("usbip", "usbip-win-port.txt", KEY, "", OK, f"key {KEY} is attached here", id="usbip-win"),
-        pytest.param("usbip", "usbip-win2-list-of-usbipd-win.txt", KEY, "", UNKNOWN, f"key {KEY} is shared by a server that also lists what others use (usbipd-win): "
-                     "run this check where the key is attached, or read usbipd state there", id="usbipd-win in a list"),
-        pytest.param("usbip", "usbip-port-twice-constructed.txt", KEY, "", CRITICAL,
-                     f"key {KEY} is held by two connections, one of them dead: detach both, then attach it again", id="a ghost in a list"),
-        pytest.param("usbipd-win", "usbipd-list.txt", KEY, "", UNKNOWN,
+        pytest.param("usb-redirector", "usbrdrsh-list-devices-no-servers-constructed.txt", KEY, OK, f"key {KEY} is offered by the forwarder", id="Windows, local"),
+        pytest.param("usb-redirector", "usbrdrsh-list-devices-constructed.txt", "0529:0620", OK, "key 0529:0620 is attached here", id="Windows, remote"),
+        pytest.param("usbip", "usbip-list-remote-deep.txt", KEY, OK, f"key {KEY} is offered by the forwarder", id="a deep bus id"),
+        pytest.param("usbip", "usbip-list-remote-deep.txt", "12-11.4.1.3", OK, "key 12-11.4.1.3 is offered by the forwarder", id="a deeper one"),
+        pytest.param("usbip", "usbip-win2-list-remote.txt", KEY, OK, f"key {KEY} is offered by the forwarder", id="a centred one"),
+        pytest.param("usbip", "usbip-win2-port-0977.txt", KEY, OK, f"key {KEY} is attached here", id="usbip-win2"),
+        pytest.param("usbip", "usbip-win2-port-0981.txt", KEY, UNKNOWN,
+                     f"key {KEY}: this list does not tell VID:PID of every device, give --device otherwise (devices listed: 1; Philips (or NXP) : Senselock SenseIV v2.x at port 01)", id="usbip-win2 without ids"),
+        pytest.param("usbip", "usbip-win-port.txt", KEY, OK, f"key {KEY} is attached here", id="usbip-win"),
+        pytest.param("usbip", "usbip-win2-list-of-usbipd-win.txt", KEY, UNKNOWN, f"key {KEY} is shared by usbipd-win, which also lists what others use: "
+                     "run this check where the key is attached", id="usbipd-win in a list"),
+        pytest.param("usbip", "usbip-port-twice-constructed.txt", KEY, CRITICAL,
+                     f"key {KEY} is attached over a dead connection: run usbip detach, then attach it again", id="a ghost in a list"),
+        pytest.param("usbipd-win", "usbipd-list.txt", KEY, UNKNOWN,
                      "this is the output of usbipd list, which does not tell who uses a device: give the output of usbipd state", id="the wrong command"),
     ],
 )  # fmt: skip
-def test_lists_as_the_tools_print_them(product: str, name: str, device: str, client: str, state: int, text: str) -> None:
-    words = ["--product", product, *DATED, "--list-output", "-", "--device", device, *(["--client", client] if client else [])]
-    code, line = said(run_check("usb_redirector", *words, stdin=sample(name)))
+def test_lists_as_the_tools_print_them(product: str, name: str, device: str, state: int, text: str) -> None:
+    code, line = said(captured(product, sample(name), "--device", device))
     assert (code, re.sub(r"license of [A-Za-z/ -]+ is perpetual; | \| .*", "", line)) == expect(state, text)
 
 
-def test_usbip_of_windows_prints_nothing_where_nothing_is_attached(tmp_path: Path) -> None:
-    def run(*arguments: str, code: int = 0) -> tuple[int, str]:
-        tool = tools.prints("usbip", b"", code=code)
-        return said(run_check("usb_redirector", "--product", "usbip", "--list-command", f"'{tool}' {' '.join(arguments)}", "--device", KEY))
-
-    with ForwarderTools(tmp_path) as tools:
-        nothing = f"key {KEY} is not attached here (devices listed: 0): attach the key with usbip attach | devices=0;;;0 time=Ts;;;0"
-        assert run("port") == expect(CRITICAL, nothing)
-        assert run("port", code=1)[0] == UNKNOWN
-        assert run("list", "-r", "192.0.2.20")[0] == UNKNOWN
-        code, line = said(run_check("usb_redirector", "--product", "usbip", "--list-output", "-", "--device", KEY, stdin=b""))
-        assert code == UNKNOWN, "an empty file proves nothing"
-
-
 NEW_PRODUCT = """
-from ..listing import OFFERED, Device, Listing
-from ..product import Product
+from ..product import OFFERED, Device, Listing, Product
 
 PRODUCT = Product("Acme Port", port=4711, read=lambda lines: Listing(tuple(Device(line, "", OFFERED) for line in lines if line)))
 """
@@ -560,8 +477,8 @@ def test_a_new_product_is_one_file(packed: bool, tmp_path: Path) -> None:
     if packed:
         zipapp.create_archive(checks, tmp_path / "check.pyz", main="check_usb_redirector:main")
         program = [str(tmp_path / "check.pyz")]
-    outcome = run_process([sys.executable, *program, "--product", "acme-port", "--list-output", "-", "--device", "Key"], stdin=b"Key\n")
-    assert said(outcome) == expect(OK, "key Key is offered by the forwarder | devices=1;;;0")
+    outcome = run_process([sys.executable, *program, "--product", "acme-port", "--list-command", "echo Key", "--device", "Key"])
+    assert said(outcome) == expect(OK, "key Key is offered by the forwarder | devices=1;;;0 time=Ts;;;0")
     assert "acme-port" in run_process([sys.executable, *program, "--help"]).text
 
 
@@ -573,7 +490,8 @@ def usbip(server: UsbIpServer, *arguments: str) -> tuple[int, str]:
     return said(run_check("usb_redirector", "--product", "usbip", "-H", server.host, "-p", str(server.port), *arguments))
 
 
-ELSEWHERE = f"key {KEY} is not offered, and a device in use by another machine is not in that list: run this check where the key is attached"
+HERE = "run this check where the key is attached"
+ELSEWHERE = f"key {KEY} is not offered, and a device in use by another machine is not in that list"
 
 
 def test_the_server_of_usbip() -> None:
@@ -582,9 +500,9 @@ def test_the_server_of_usbip() -> None:
         assert usbip(server, "--device", KEY) == offered
         assert usbip(server) == expect(OK, "2 of 2 devices offered or attached | devices=2;;;0 time=Ts;;;0")
         server.occupy("1-2")
-        assert usbip(server, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 1) | devices=1;;;0 time=Ts;;;0")
+        assert usbip(server, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 1; 1bc0:0051 at 1-7): {HERE} | devices=1;;;0 time=Ts;;;0")
         server.expire()
-        assert usbip(server, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
+        assert usbip(server, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0): {HERE} | devices=0;;;0 time=Ts;;;0")
         server.release("1-2")
         server.renew()
         assert usbip(server, "--device", KEY) == offered
@@ -595,7 +513,7 @@ def test_the_server_of_usbip() -> None:
         assert server.requests == [], "and not even that where no list is wanted"
         server.freeze()
         place = f"{server.host}:{server.port}"
-        frozen = expect(CRITICAL, f"forwarder does not answer at {place} (it takes the connection and says nothing: frozen?)")
+        frozen = expect(CRITICAL, f"forwarder does not answer at {place} (it takes the connection and says nothing: frozen?) | time=Ts;;;0")
         assert usbip(server, "--device", KEY, "-t", "1") == frozen
 
 
@@ -604,11 +522,10 @@ def test_the_real_tool_where_no_device_is_offered() -> None:
         return said(run_check("usb_redirector", "--product", "usbip", "--list-command", f"usbip --tcp-port {port} list -r 127.0.0.1", *arguments))
 
     with UsbIpServer([]) as server:
-        assert run(server.port, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
-        assert run(server.port) == expect(UNKNOWN, "no device is offered or attached (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
+        assert run(server.port, "--device", KEY) == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0): {HERE} | devices=0;;;0 time=Ts;;;0")
+        assert run(server.port) == expect(UNKNOWN, f"no device is known to be offered or attached (devices listed: 0): {HERE} | devices=0;;;0 time=Ts;;;0")
     with refused_port() as port:
-        refused = (f"forwarder does not answer (it says: could not connect to 127.0.0.1:{port}: System error): does it run there, "
-                   "and does a firewall let this machine in? | time=Ts;;;0")  # fmt: skip
+        refused = f"the tool reports an error: could not connect to 127.0.0.1:{port}: System error | time=Ts;;;0"
         assert run(port, "--device", KEY) == expect(CRITICAL, refused)
 
 
@@ -621,16 +538,16 @@ DEVLIST = bytes.fromhex("0111000500000000")
         pytest.param({"raw_reply": b""}, CRITICAL, "forwarder does not answer at {place} (it closes the connection without a whole answer)", id="hangs up"),
         pytest.param({"raw_reply": DEVLIST + b"\0\0\0\1" + b"x" * 99}, CRITICAL,
                      "forwarder does not answer at {place} (it closes the connection without a whole answer)", id="cut"),
-        pytest.param({"trickle": 0.2}, CRITICAL, "forwarder does not answer at {place} (its answer does not end in time)", id="drips"),
+        pytest.param({"trickle": 0.2}, CRITICAL, "forwarder does not answer at {place} (it takes the connection and says nothing: frozen?)", id="drips"),
         pytest.param({"raw_reply": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, UNKNOWN,
                      "{place} is no USB/IP server of version 1.1.1, check -p: it begins with the bytes 485454502f312e31", id="http"),
-        pytest.param({"raw_reply": DEVLIST + b"\xff" * 4}, UNKNOWN, "{place} is no USB/IP server of version 1.1.1, check -p: it announces 4294967295 devices", id="too many"),
-        pytest.param({"raw_reply": DEVLIST[:7] + b"\x01"}, CRITICAL, "forwarder at {place}: the server refuses to list its devices (status 1)", id="refuses"),
+        pytest.param({"raw_reply": DEVLIST + b"\xff" * 4}, UNKNOWN, "forwarder at {place} announces 4294967295 devices: is it a USB/IP server?", id="too many"),
+        pytest.param({"raw_reply": DEVLIST[:7] + b"\x01"}, CRITICAL, "forwarder at {place} refuses to list its devices", id="refuses"),
     ],
 )  # fmt: skip
 def test_a_server_that_answers_otherwise(options: dict[str, Any], state: int, text: str) -> None:
     with UsbIpServer(**options) as server:
-        assert usbip(server, "--device", KEY, "-t", "1.2") == expect(state, text.replace("{place}", f"{server.host}:{server.port}"))
+        assert usbip(server, "--device", KEY, "-t", "1.2") == expect(state, text.replace("{place}", f"{server.host}:{server.port}") + " | time=Ts;;;0")
 
 
 def attached(bus: UsbBus, *arguments: str) -> tuple[int, str]:
@@ -641,11 +558,11 @@ def attached(bus: UsbBus, *arguments: str) -> tuple[int, str]:
 
 
 def test_the_client_of_usbip() -> None:
-    missing = "nothing is attached here: vhci_hcd is not loaded, run modprobe vhci_hcd and usbip attach (a server is asked with -H)"
+    missing = "nothing that is attached here can be read: load vhci_hcd and attach, or ask a server with -H"
     with UsbBus() as bus:
         assert attached(bus, "--device", KEY) == expect(CRITICAL, missing)
         bus.load_vhci(8)
-        gone = expect(CRITICAL, f"key {KEY} is not attached here (devices listed: 0): attach the key with usbip attach | devices=0;;;0")
+        gone = expect(CRITICAL, f"key {KEY} is not attached here (devices listed: 0): run usbip attach | devices=0;;;0 time=Ts;;;0")
         assert attached(bus, "--device", KEY) == gone
         with UsbIpServer() as server:
             there = ("-H", server.host, "-p", str(server.port), "--device", KEY)
@@ -656,41 +573,40 @@ def test_the_client_of_usbip() -> None:
             assert attached(bus, *there) == here
             assert attached(bus, "--device", KEY) == here
             assert attached(bus, "--device", name) == expect(OK, f"key {name} is attached here | devices=1;;;0 time=Ts;;;0")
-            nameless = f"key SenseIV: this list does not tell names, give VID:PID or the place instead (listed: {KEY})"
+            nameless = f"key SenseIV: this list does not tell the name of every device, give --device otherwise (devices listed: 1; {KEY} at {name})"
             assert attached(bus, "--device", "SenseIV") == expect(UNKNOWN, f"{nameless} | devices=1;;;0 time=Ts;;;0")
-            assert attached(bus, *there, "--side", "server") == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0) | devices=0;;;0 time=Ts;;;0")
+            assert attached(bus, *there, "--side", "server") == expect(UNKNOWN, f"{ELSEWHERE} (devices listed: 0): {HERE} | devices=0;;;0 time=Ts;;;0")
             assert attached(bus, "--device", "1bc0:0051") == expect(
-                CRITICAL, "key 1bc0:0051 is neither offered by the forwarder nor attached here (devices listed: 1): is the key plugged in and shared at the forwarder, or attached to another machine? | devices=1;;;0 time=Ts;;;0"
+                CRITICAL, f"key 1bc0:0051 is not attached here (devices listed: 1; {KEY} at {name}): run usbip attach | devices=1;;;0 time=Ts;;;0"
             )
             server.freeze()
             silent = f"forwarder does not answer at {server.host}:{server.port} (it takes the connection and says nothing: frozen?)"
-            frozen = expect(CRITICAL, f"{silent}; {KEY} is still listed here, as a frozen forwarder leaves it | devices=1;;;0")
+            frozen = expect(CRITICAL, f"{silent}; still listed here: {KEY} | devices=1;;;0 time=Ts;;;0")
             assert attached(bus, "--device", KEY, "-t", "1") == frozen
             with UsbIpServer([]) as other:  # naming a server that is well does not hide that the key's own is frozen
                 well = ("-H", other.host, "-p", str(other.port), "--device", KEY)
-                frozen = expect(CRITICAL, f"{silent}; {KEY} is still listed here, as a frozen forwarder leaves it | devices=1;;;0 time=Ts;;;0")
+                frozen = expect(CRITICAL, f"{silent}; still listed here: {KEY} | devices=1;;;0 time=Ts;;;0")
                 assert attached(bus, *well, "-t", "2") == frozen
             server.thaw()
             server.expire()
             bus.remove(name)
-            lost = f"key {KEY} is neither offered by the forwarder nor attached here (devices listed: 0): is the key plugged in and shared at the forwarder, or attached to another machine? | devices=0;;;0 time=Ts;;;0"
+            lost = f"key {KEY} is not attached here (devices listed: 0): run usbip attach | devices=0;;;0 time=Ts;;;0"
             assert attached(bus, *there) == expect(CRITICAL, lost)
         # usbipd gone: what is attached goes on, for the kernel alone carries it, but nothing can be attached again.
         name = bus.add_key(where="usbip", remote=f"{server.host} {server.port} 1-2")
-        refused = f"forwarder does not answer at {server.host}:{server.port} (connection refused): does it run there, and does a firewall let this machine in?; {KEY} is still listed here"
-        assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{refused} | devices=1;;;0")
+        refused = f"forwarder does not answer at {server.host}:{server.port} (connection refused): does it run there, and does a firewall let this machine in?; still listed here: {KEY}"
+        assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{refused} | devices=1;;;0 time=Ts;;;0")
         bus.remove(name)
         with UsbIpServer([]) as server:  # the kernel says that a port is in use, but the bus has no such device
             bus.vhci_port(0, VhciPort(6, 2, 0x10004, 3, "9-9"), f"{server.host} {server.port} 1-2")
-            lost = "vhci_hcd port 0 holds 9-9, which this machine's USB bus does not show"
-            none = f"no device is known to be offered or attached (devices listed: 1): this is not understood: {lost}"
-            assert attached(bus) == expect(UNKNOWN, f"{none} | devices=0;;;0 time=Ts;;;0")
-            may_be = f"key {KEY} may be what this check does not understand: {lost}"
-            assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{may_be} | devices=0;;;0 time=Ts;;;0")
+            lost = "no device is known to be offered or attached (devices listed: 1): run usbip attach | devices=0;;;0 time=Ts;;;0"
+            assert attached(bus) == expect(CRITICAL, lost)
+            lost = f"key {KEY}: this list does not tell VID:PID of every device, give --device otherwise (devices listed: 1; at 9-9)"
+            assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{lost} | devices=0;;;0 time=Ts;;;0")
             bus.vhci_port(0, VhciPort())
-        bus.add_key(where="usbip")
-        nobody = "who serves vhci_hcd port 2 is not noted here, so nobody was asked whether the forwarder still answers: give it with -H"
-        assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{nobody} | devices=1;;;0")
+        name = bus.add_key(where="usbip")
+        nobody = f"who serves {name} is not noted here: give it with -H"
+        assert attached(bus, "--device", KEY) == expect(UNKNOWN, f"{nobody} | devices=1;;;0 time=Ts;;;0")
         assert bus.opened_nodes() == []
 
 
@@ -701,7 +617,7 @@ def record(busid: str, path: str, usb_id: str = KEY) -> bytes:
 
 
 WINDOWS = "USB\\VID_0471&PID_485D\\7&3A2774D3&0&1"
-SHARED_OR_USED = "is shared by a server that also lists what others use (usbipd-win): run this check where the key is attached, or read usbipd state there"
+SHARED_OR_USED = "is shared by usbipd-win, which also lists what others use: run this check where the key is attached"
 
 
 def test_usbipd_win_lists_what_others_hold() -> None:
@@ -710,7 +626,7 @@ def test_usbipd_win_lists_what_others_hold() -> None:
         there = ("-H", server.host, "-p", str(server.port))
         unknown = f"key {KEY} {SHARED_OR_USED} | devices=0;;;0 time=Ts;;;0"
         assert usbip(server, "--device", KEY) == expect(UNKNOWN, unknown)
-        none = f"no device is known to be offered or attached (devices listed: 1): {KEY} {SHARED_OR_USED} | devices=0;;;0 time=Ts;;;0"
+        none = f"no device is known to be offered or attached (devices listed: 1): {HERE} | devices=0;;;0 time=Ts;;;0"
         assert usbip(server) == expect(UNKNOWN, none)
         bus.load_vhci(8)
         assert attached(bus, *there, "--device", KEY) == expect(UNKNOWN, unknown), "nothing is attached here"
@@ -727,8 +643,7 @@ def test_a_ghost_is_not_good() -> None:
         bus.load_vhci(8)
         remote = f"{server.host} {server.port} 1-2"
         name = bus.add_key(where="usbip", remote=remote)
-        dead = (f"is attached here over a dead connection, {server.host}:{server.port} offers it again: "
-                "run usbip detach -p 0, then attach it again")  # fmt: skip
+        dead = "is attached over a dead connection: run usbip detach, then attach it again"
         ghost = expect(CRITICAL, f"key {name} {dead} | devices=1;;;0 time=Ts;;;0")
         assert attached(bus, "--device", name) == ghost
         assert attached(bus, "--device", name, "-H", server.host, "-p", str(server.port)) == ghost
@@ -736,7 +651,7 @@ def test_a_ghost_is_not_good() -> None:
         server.occupy("1-2")
         assert attached(bus, "--device", name) == expect(OK, f"key {name} is attached here | devices=2;;;0 time=Ts;;;0")
         bus.add_key(where="usbip", remote=remote)
-        twice = f"key {KEY} is held by two connections, one of them dead: detach both, then attach it again"
+        twice = f"key {KEY} {dead}"
         server.occupy("1-7")
         assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{twice} | devices=0;;;0 time=Ts;;;0")
 
@@ -761,10 +676,10 @@ def test_a_silent_server_holds_only_what_came_from_it() -> None:
         well.occupy("1-7")
         ill.freeze()
         silent = f"forwarder does not answer at {ill.host}:{ill.port} (it takes the connection and says nothing: frozen?)"
-        frozen = f"{silent}; {KEY} is still listed here, as a frozen forwarder leaves it | devices=2;;;0 time=Ts;;;0"
+        frozen = f"{silent}; still listed here: {KEY} | devices=2;;;0 time=Ts;;;0"
         assert attached(bus, "--device", "1bc0:0051", "-t", "2") == expect(CRITICAL, frozen)
         bus.add_key(where="usbip", usb_id="1bc0:0055")
-        both = f"{silent}; {KEY}, 1bc0:0055 are still listed here, as a frozen forwarder leaves it | devices=3;;;0 time=Ts;;;0"
+        both = f"{silent}; still listed here: {KEY}, 1bc0:0055 | devices=3;;;0 time=Ts;;;0"
         there = ("-H", ill.host, "-p", str(ill.port))
         assert attached(bus, *there, "--device", "1bc0:0051", "-t", "2") == expect(CRITICAL, both)
 
@@ -790,7 +705,7 @@ def test_port(open_port: Any, state: int, text: str) -> None:
 def test_a_name_without_address() -> None:
     code, line = redirector("-H", "forwarder.invalid", "-t", "5")
     assert code == UNKNOWN
-    assert re.match(r"USB_REDIRECTOR UNKNOWN - the name forwarder\.invalid (cannot be resolved: |is not resolved in time)", line)
+    assert re.match(r"USB_REDIRECTOR UNKNOWN - forwarder does not answer at forwarder\.invalid:32032 \(", line)
 
 
 # --- Processes and services -----------------------------------------------------------------------------------
@@ -806,7 +721,7 @@ def test_process(name: str) -> None:
     with forwarder_daemon(name) as daemon:
         assert run() == expect(OK, f"process {name} is running | processes=1;;;0")
         daemon.freeze()
-        frozen = f"process {name} is stopped (frozen, pid {daemon.pid}): run kill -CONT {daemon.pid}, or restart it | processes=1;;;0"
+        frozen = f"process {name} is frozen: run kill -CONT {daemon.pid}, or restart it | processes=1;;;0"
         assert run() == expect(CRITICAL, frozen)
         daemon.thaw()
         assert run()[0] == OK
@@ -829,7 +744,7 @@ def test_a_container_shows_few_processes_and_the_check_is_none_of_them(name: str
     shutil.copy(Path("/usr/bin/python3").resolve(), program)
     words[0] = str(program)
     outcome = run_process(["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh", *words])
-    assert outcome.text == (f"USB_REDIRECTOR CRITICAL - process {name} is not running (only 2 processes are visible here: a container?): "
+    assert outcome.text == (f"USB_REDIRECTOR CRITICAL - process {name} is not running (processes visible here: 2, a container?): "
                             "start it | processes=0;;;0 process_state=2\n")  # fmt: skip
 
 
@@ -876,25 +791,17 @@ def test_names_in_russian_and_a_locale_of_ascii() -> None:
         outcome = run_check("usb_redirector", "--product", "generic", "--process", "проброс", env=env)
         assert said(outcome) == expect(OK, "process проброс is running | processes=1;;;0")
     listing = sample("virtualhere-list-key-other-use-constructed.txt").replace(b"Senselock SenseIV", "Ключ".encode())
-    words = ("--product", "virtualhere", *DATED, "--list-output", "-", "--device", "Ключ", "--client", "192.0.2.30")
-    code, text = said(run_check("usb_redirector", *words, stdin=listing, env=env))
-    assert (code, "key Ключ is in use by " in text) == (OK, True), text
+    code, text = said(captured("virtualhere", listing, "--device", "Ключ", env=env))
+    assert (code, "key Ключ is in use by " in text) == (CRITICAL, True), text
 
 
-@pytest.mark.parametrize(
-    ("mount", "text"),
-    [
-        pytest.param("mount -o remount,hidepid=1 /proc", "this user may not see all processes (/proc is mounted with hidepid)", id="hidepid=1"),
-        pytest.param("mount -o remount,hidepid=2 /proc", "this user may not see all processes (/proc is mounted with hidepid)", id="hidepid=2"),
-        pytest.param("mount -t tmpfs none /proc", "there is no /proc here, and in it the processes", id="no /proc"),
-    ],
-)
-def test_a_process_that_cannot_be_seen(mount: str, text: str) -> None:
+@pytest.mark.parametrize("mount", ["mount -o remount,hidepid=1 /proc", "mount -o remount,hidepid=2 /proc", "mount -t tmpfs none /proc"])
+def test_a_process_that_cannot_be_seen(mount: str) -> None:
     nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
     with forwarder_daemon("usbsrvd"):
         words = command("usb_redirector", "--product", "generic", "--process", "usbsrvd", python="/usr/bin/python3")
         outcome = run_process(["unshare", "-m", "sh", "-c", f'mount -t proc proc /proc && {mount} && exec {nobody} "$@"', "sh", *words])
-        assert said(outcome) == expect(UNKNOWN, f"--process cannot be judged: {text}")
+        assert said(outcome) == expect(UNKNOWN, "--process cannot be judged: /proc does not show this user all processes (hidepid?)")
 
 
 def test_two_processes_and_a_product_without_a_list() -> None:
@@ -911,17 +818,15 @@ def systemctl(text: str, **more: Any) -> Callable[[ForwarderTools], Path]:
     return lambda tools: tools.prints("systemctl", text.encode(), **more)
 
 
-RUNNING = "Result=success\nLoadState=loaded\nActiveState=active\nSubState=running\nFreezerState=running\n"
+STATES = "ActiveState={}\nSubState={}\n"
 
 
 @pytest.mark.parametrize(
     ("make", "state", "text"),
     [
-        pytest.param(systemctl(RUNNING), OK, "service ftnlsv3 is running (it only supervises: that alone does not prove that the forwarder works)", id="running"),
-        pytest.param(systemctl(RUNNING.replace("=running", "=dead").replace("=active", "=inactive")), CRITICAL,
-                     "service ftnlsv3 is frozen: run systemctl thaw ftnlsv3", id="a state of the freezer that is not running"),
-        pytest.param(systemctl(RUNNING.replace("=loaded", "=not-found").replace("=active", "=inactive")), UNKNOWN,
-                     "there is no service ftnlsv3 on this machine: check --service", id="not found"),
+        pytest.param(systemctl(STATES.format("active", "running")), OK, "service ftnlsv3 is running (it only supervises: that alone does not prove that the forwarder works)", id="running"),
+        pytest.param(systemctl(STATES.format("inactive", "dead")), CRITICAL, "service ftnlsv3 is not running (inactive, dead): start it, or check --service", id="not found"),
+        pytest.param(systemctl(2 * STATES.format("active", "running")), UNKNOWN, "service ftnlsv3: systemctl says: ActiveState=active; without systemd name its --process", id="two units"),
         pytest.param(systemctl("System has not been booted with systemd as init system (PID 1). Can't operate.\n", code=1), UNKNOWN,
                      "service ftnlsv3: systemctl says: System has not been booted with systemd as init system (PID 1). Can't operate.; "
                      "without systemd name its --process", id="no systemd"),
@@ -935,15 +840,15 @@ def test_service(make: Callable[[ForwarderTools], Path], state: int, text: str, 
         path = f"{tmp_path}:{os.environ['PATH']}"
         code, line = said(run_check("usb_redirector", "--product", "generic", "--service", "ftnlsv3", "-t", "1", env={"PATH": path}))
         assert (code, re.sub(r"within [0-9.]+ s", "within # s", line)) == expect(state, text)
-        assert tools.calls("systemctl") == [["show", "-p", "LoadState,ActiveState,SubState,Result,FreezerState", "--", "ftnlsv3"]]
+        assert tools.calls("systemctl") == [["show", "-p", "ActiveState,SubState", "--", "ftnlsv3"]]
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
 def test_a_service_that_cannot_be_asked_hides_no_other(names: tuple[str, str], tmp_path: Path) -> None:
     tool = tmp_path / "systemctl"
-    tool.write_text("#!/bin/sh\n[ $5 = a ] && echo no bus && exit 1\nprintf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\n'\n")
+    tool.write_text("#!/bin/sh\n[ $5 = a ] && echo no bus && exit 1\nprintf 'ActiveState=failed\\nSubState=failed\\n'\n")
     tool.chmod(0o755)
     words = [word for name in names for word in ("--service", name)]
     outcome = run_check("usb_redirector", "--product", "generic", *words, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
-    assert said(outcome) == expect(CRITICAL, "service b is not running (failed, failed): start it and read its journal; "
+    assert said(outcome) == expect(CRITICAL, "service b is not running (failed, failed): start it, or check --service; "
                                    "service a: systemctl says: no bus; without systemd name its --process")  # fmt: skip

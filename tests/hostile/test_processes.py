@@ -90,14 +90,16 @@ def report(text: bytes, folder: Path) -> Iterator[Ready]:
 @contextmanager
 def name_in_a_list(text: bytes, folder: Path) -> Iterator[Ready]:
     devices = b"List of local USB devices:\n\n 1: " + text + b"\n    Vid: 13ba   Pid: 0017   Port: 2-2\n    Status: plugged\n\n"
-    words = ["--product", "usb-redirector", "--license-expires", "perpetual", "--device", "0471:485d", "--list-output", "-"]
-    yield Ready("usb_redirector", words, stdin=devices)
+    (folder / "list").write_bytes(devices)
+    words = ["--product", "usb-redirector", "--license-expires", "perpetual", "--device", "0471:485d", "--list-output", str(folder / "list")]
+    yield Ready("usb_redirector", words)
 
 
 @contextmanager
 def whole_list(text: bytes, folder: Path) -> Iterator[Ready]:
-    words = ["--product", "virtualhere", "--license-expires", "perpetual", "--device", "Senselock SenseIV", "--list-output", "-"]
-    yield Ready("usb_redirector", words, stdin=text)
+    (folder / "list").write_bytes(text)
+    words = ["--product", "virtualhere", "--license-expires", "perpetual", "--device", "Senselock SenseIV", "--list-output", str(folder / "list")]
+    yield Ready("usb_redirector", words)
 
 
 @contextmanager

@@ -73,21 +73,21 @@ CLAIM = ("python3", "-c", "import usb.core, usb.util\ntry: usb.util.claim_interf
 USE_THE_DEAD_ONE = ("python3", "-c", USE_THE_KEY.replace("idVendor=0x1bc0", "idVendor=0x1bc0, address=4"))
 OFFERED = "USB_REDIRECTOR OK - key 1bc0:0051 is offered by the forwarder | devices=1;;;0 time=#s;;;0 answer_state=0 device_state=0\n"
 ATTACHED = "USB_REDIRECTOR OK - key 1bc0:0051 is attached here | devices=1;;;0 time=#s;;;0 answer_state=0 device_state=0\n"
-NOT_ATTACHED = "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0): attach the key with usbip attach | devices=0;;;0 answer_state=0 device_state=2\n"
+NOT_ATTACHED = "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0): run usbip attach | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n"
 SILENT = (
     "USB_REDIRECTOR CRITICAL - forwarder does not answer at {host}:{port} (it takes the connection and says nothing: frozen?);"
-    " 1bc0:0051 is still listed here, as a frozen forwarder leaves it | devices=1;;;0 answer_state=2 device_state=0\n"
+    " still listed here: 1bc0:0051 | devices=1;;;0 time=#s;;;0 answer_state=2 device_state=0\n"
 )
 SILENT_AND_USED = SILENT.replace(
-    " | devices=1;;;0 answer_state=2 device_state=0", "; key 1bc0:0051 is attached here, but cannot be used: it does not answer the program that uses it:"
-    " see whether the forwarder hangs | devices=0;;;0 answer_state=2 device_state=2")  # fmt: skip
+    " | devices=1;;;0 time=#s;;;0 answer_state=2 device_state=0", "; key 1bc0:0051 is attached here, but cannot be used: it does not answer the program that uses it:"
+    " see whether the forwarder hangs | devices=0;;;0 time=#s;;;0 answer_state=2 device_state=2")  # fmt: skip
 # Only root may read which server a key comes from, so nobody else can ask that server whether it still answers.
 NOT_ASKED = (
-    "USB_REDIRECTOR UNKNOWN - who serves vhci_hcd port 0 is noted for root alone, so nobody was asked whether the forwarder"
-    " still answers: give it with -H | devices=1;;;0 answer_state=3 device_state=0\n"
+    "USB_REDIRECTOR UNKNOWN - who serves 3-1 is not noted here: give it with -H"
+    " | devices=1;;;0 time=#s;;;0 answer_state=3 device_state=0\n"
 )
 HELD_TWICE = (
-    "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is held by two connections, one of them dead: detach both, then attach it again"
+    "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is attached over a dead connection: run usbip detach, then attach it again"
     " | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n"
 )
 USING_PORT = 'usbip: info: using port {port} ("{port}")\n'
@@ -96,8 +96,8 @@ EVENING = (
     Scene("no-usb-bus", Stage.wait_for_network, (
         Look("senselock", SENSELOCK, 2, "SENSELOCK CRITICAL - no SenseLock key: no USB bus is visible here"
              " (a container, or a machine without a USB controller) | keys=0;;1:;0 forwarded=0;;;0 key_state=2\n"),
-        Look("redirector", HERE, 2, "USB_REDIRECTOR CRITICAL - nothing is attached here: vhci_hcd is not loaded,"
-             " run modprobe vhci_hcd and usbip attach (a server is asked with -H) | answer_state=2\n"),
+        Look("redirector", HERE, 2, "USB_REDIRECTOR CRITICAL - nothing that is attached here can be read: load vhci_hcd and attach,"
+             " or ask a server with -H | answer_state=2\n"),
     )),
     Scene("no-key", Stage.load_usb, (
         # Eighteen root hubs, and none of them counts as a device.
@@ -136,15 +136,14 @@ EVENING = (
              f"key 1bc0:0051 Elite5 at 3-1: serial {SERIAL}, forwarded over USB/IP, vhci_hcd port 0 from {{host}}:{{port}}\n",
              user=None),
         Look("redirector", (*REDIRECTOR, "-v"), 0, ATTACHED + "ok: key 1bc0:0051 is attached here\n"
-             "device 1bc0:0051 at 3-1, vhci_hcd port 0 is attached here\n"),
+             "device 1bc0:0051 at 3-1 is attached here\n"),
         Look("redirector-here", HERE, 3, NOT_ASKED),
         Look("redirector-here-as-root", HERE, 0, ATTACHED, user=None),
         Look("redirector-by-its-tool", (*HERE, "--list-command", "usbip port"), 0, ATTACHED, user=None),
     )),
     Scene("license-over", Stage.expire, (
         Look("senselock", SENSELOCK, 2, NO_KEY),
-        Look("redirector", REDIRECTOR, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is neither offered by the forwarder"
-             " nor attached here (devices listed: 0): is the key plugged in and shared at the forwarder, or attached to another machine?"
+        Look("redirector", REDIRECTOR, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is not attached here (devices listed: 0): run usbip attach"
              " | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n"),
         Look("attach-again", (*USBIP, "attach", "-r", "{host}", "-b", "1-4"), 1, "",
              USING_PORT + "usbip: error: Attach Request for 1-4 failed - Request Failed\n\n", user=None),
@@ -186,8 +185,8 @@ EVENING = (
     )),
     Scene("server-lost-and-back", Stage.lose_the_server, (
         Look("senselock", SENSELOCK, 0, FORWARDED_KEY),
-        Look("redirector-here-as-root", HERE, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is attached here over a dead connection, {host}:{port} offers"
-             " it again: run usbip detach -p 0, then attach it again | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n", user=None),
+        Look("redirector-here-as-root", HERE, 2, "USB_REDIRECTOR CRITICAL - key 1bc0:0051 is attached over a dead connection:"
+             " run usbip detach, then attach it again | devices=0;;;0 time=#s;;;0 answer_state=0 device_state=2\n", user=None),
     )),
     Scene("attached-twice", Stage.attach_twice, (
         Look("senselock-as-root", SENSELOCK, 2, f"SENSELOCK CRITICAL - {TWO_PORTS} | keys=2;;1:;0 forwarded=2;;;0 key_state=2\n", user=None),
@@ -220,7 +219,7 @@ EVENING = (
              f"{FORWARDED}; see whether the forwarder hangs | key_state=2\n"),
         Look("redirector", (*REDIRECTOR, "-t", "6"), 2, SILENT_AND_USED),
         Look("redirector-by-its-tool", (*HERE, "-t", "6", "--list-command", "usbip port"), 3,
-             "USB_REDIRECTOR UNKNOWN - list command usbip port did not end within # s; if its daemon is frozen, --process tells | answer_state=3\n"),
+             "USB_REDIRECTOR UNKNOWN - list command usbip port did not end within # s; is it installed here, and does its daemon answer? | answer_state=3\n"),
     )),
     Scene("thawed", Stage.thaw, (
         Look("senselock", (*SENSELOCK, "--serial", SERIAL), 0, FORWARDED_KEY),

@@ -23,7 +23,6 @@ MODULES = sorted(path.relative_to(CHECKS).as_posix() for path in CHECKS.rglob("*
 # Behind hasattr(signal, "setitimer"), hasattr(os, "killpg") and a state of Linux's vhci_hcd, which the type checker does not connect with them.
 GUARDED = {
     'Module has no attribute "ITIMER_REAL"', 'Module has no attribute "SIGKILL"; maybe "SIGILL"?', 'Module has no attribute "SIGCHLD"',
-    'Module has no attribute "geteuid"; maybe "getpid"?',
 }  # fmt: skip
 
 

@@ -17,7 +17,6 @@ import re
 import signal
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Sequence
 
 from .. import PROJECT
@@ -45,13 +44,14 @@ class _Plugin:
     stdout_closed = False
     speaking = _thread.allocate_lock()  # whoever writes the line keeps it: there is only one line
 
-    def seconds_left(self) -> float:
-        return self.started + self.limit - time.monotonic()
-
 
 _plugin = _Plugin()
 children: set[subprocess.Popen[bytes]] = set()
 """Programs that this process has started and must not leave behind."""
+
+
+def _seconds_left() -> float:
+    return _plugin.started + _plugin.limit - time.monotonic()
 
 
 def doing(what: str) -> None:
@@ -59,9 +59,9 @@ def doing(what: str) -> None:
     _plugin.waiting_for = what
 
 
-def remaining(reserve: float = 0.3) -> float:
+def remaining() -> float:
     """Seconds that a socket or a child may take, so that the check, not the watchdog, tells what happened."""
-    return max(0.01, _plugin.seconds_left() - min(reserve, _plugin.limit * 0.1))
+    return max(0.01, _seconds_left() - min(0.3, _plugin.limit * 0.1))
 
 
 def set_late_state(state: int) -> None:
@@ -83,7 +83,7 @@ def set_limit(limit: float, state: int | None) -> None:
     """Set the seconds that this process may take, and the exit code of a timeout, None = not named."""
     _plugin.limit, _plugin.state_of_limit = limit, state
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, max(_plugin.seconds_left(), 0) + 0.1)
+        signal.setitimer(signal.ITIMER_REAL, max(_seconds_left(), 0) + 0.1)
 
 
 def parse_limit(text: str) -> tuple[float, int | None] | None:
@@ -105,7 +105,7 @@ def limit_in(arguments: Sequence[str]) -> tuple[float, int | None]:
 
 
 def _watch() -> None:
-    while (left := _plugin.seconds_left()) > 0:
+    while (left := _seconds_left()) > 0:
         time.sleep(min(left, 0.1))  # the options may shorten the limit
     _expire()
 
@@ -164,15 +164,6 @@ def _write(output: bytes) -> bool:
     return not output
 
 
-def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    end(verdict_on(error, trace, _plugin.waiting_for))
-
-
-def _fell_silent() -> None:
-    """The program ended without a word, as a file cut by a failed copy does: exit 0 would mean OK."""
-    end(Verdict(UNKNOWN, f"ended without a verdict: the file is incomplete; install {PROJECT} again"))
-
-
 def _ended_by_signal(number: int, frame: object) -> None:
     if _plugin.speaking.locked():
         return  # the verdict is being written already
@@ -201,8 +192,10 @@ def take_over(service: str) -> None:
         return
     _plugin.service = service
     _fill_standard_descriptors()
-    sys.excepthook = _uncaught
-    atexit.register(_fell_silent)
+    sys.excepthook = lambda kind, error, trace: end(verdict_on(error, trace, _plugin.waiting_for))
+    # A file cut by a failed copy ends without a word, and exit 0 would mean OK.
+    silent = f"ended without a verdict: the file is incomplete; install {PROJECT} again"
+    atexit.register(end, Verdict(UNKNOWN, silent))
     set_limit(*limit_in(sys.argv[1:]))
     try:
         _thread.start_new_thread(_watch, ())

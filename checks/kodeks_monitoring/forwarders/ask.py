@@ -1,121 +1,202 @@
-"""One look at a forwarder: what is asked, what was found, and its list."""
+"""One look at a forwarder: its list, its TCP port, its processes and services."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import socket
 import sys
 import time
-from typing import NamedTuple
+from typing import Iterable, Mapping
 
 from ..contract import deadline
+from ..contract.options import as_text
 from ..contract.private_files import read_private
-from ..contract.run import Finding
-from ..contract.verdict import UNKNOWN, Problem, clean
-from .listing import Listing, Odd, decode, first_line, readings
-from .product import Product
+from ..contract.verdict import WARNING, Problem, clean
+from ..machine.command import run_command
+from ..machine.tcp import NoConnection, connect
+from ..machine.usb import read_attribute
+from .product import CRITICAL, OK, UNKNOWN, Finding, Listing, Product, first_line, readings
 
-ANSWER_LIMIT = 5.0  # seconds for one answer of a tool, a server or a service manager
 LIST_BYTES = 1 << 20
 LONGEST_LINE = 4000  # characters
-
-
-class Request(NamedTuple):
-    """What the operator asks, defaults filled in. What is empty is not judged; `list_age` in minutes."""
-
-    product: Product
-    command: tuple[str, ...]
-    list_file: str
-    list_age: float
-    usbip: bool
-    side: str
-    host: str
-    port: int
-    processes: tuple[str, ...]
-    services: tuple[str, ...]
+FIRST_PID_NAMESPACE = "pid:[4026531836]"  # kernel: include/linux/proc_ns.h; a container has another one
 
 
 class Facts:
-    """What one look found: findings about the parts process, answer and device; seconds that answers took."""
+    """What one look at a product found, of the parts process, answer and device. `values` are the options."""
 
-    def __init__(self) -> None:
+    def __init__(self, product: Product, values: argparse.Namespace) -> None:
+        self.product, self.values = product, values
         self.findings: list[tuple[str, Finding]] = []
         self.listing: Listing | None = None
         self.running: int | None = None  # processes that were asked for
-        self.seconds: float | None = None
 
     def found(self, part: str, state: int, sentence: str) -> None:
         """Add a finding."""
         self.findings.append((part, Finding(state, clean(sentence, 400))))
 
-    def answered(self, since: float) -> None:
-        """An answer came that was awaited since then (time.monotonic())."""
-        self.seconds = (self.seconds or 0.0) + time.monotonic() - since
-
 
 def patience() -> float:
-    """Seconds for the next answer. Half of what is left stays for the others."""
-    return min(ANSWER_LIMIT, deadline.remaining() / 2)
+    """Seconds for one answer of a tool, server or service. Half of what is left stays for the others."""
+    return min(5.0, deadline.remaining() / 2)
 
 
-def ask_list(request: Request, facts: Facts) -> None:
+def decode(output: bytes) -> str:
+    """A tool's output. Bytes that are not UTF-8 survive as surrogates. PowerShell writes UTF-16."""
+    utf16 = output[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = output.decode("utf-16", "replace") if utf16 else output.decode("utf-8", "surrogateescape")
+    return text.lstrip("\ufeff").replace("\r\n", "\n")
+
+
+def ask_list(facts: Facts) -> None:
     """Run the list command."""
-    from ..machine.command import run_command
-
-    product, where = request.product, f"list command {clean(' '.join(request.command), 80)}"
+    command, product = facts.values.list_command, facts.product
+    where = f"list command {clean(' '.join(command), 80)}"
     deadline.doing(f"running {where}")
-    started = time.monotonic()
-    output = run_command(request.command, patience(), LIST_BYTES)
+    output = run_command(command, patience(), LIST_BYTES)
     if output.failure:
-        hint = "; install it here, or name it with --list-command" if "not exist" in output.failure else ""
-        hint = "; if its daemon is frozen, --process tells" if "did not end" in output.failure else hint
-        raise Problem(f"{where} {output.failure}{hint}")
-    facts.answered(started)
-    text, code = decode(output.stdout), output.code or 0
+        raise Problem(f"{where} {output.failure}; is it installed here, and does its daemon answer?")
+    code = output.code or 0
+    ended = f"{where} ended with {f'exit code {code}' if code >= 0 else f'signal {-code}'}"
     if product.exit_codes:
-        unknown = ("answer", Finding(UNKNOWN, f"{where} ended with exit code {code}, which is not known"))
-        facts.findings.append(product.exit_codes.get(code, unknown))
-    elif request.command[-1] in product.silent and not text.strip() and not code:
-        facts.listing = product.silent[request.command[-1]]
+        unknown = Finding(UNKNOWN, f"{ended}, which is not known: judge it by --utn-code")
+        known = {**product.exit_codes, **dict(facts.values.utn_code)}
+        facts.findings += [known.get(code, ("answer", unknown)), ("answer", Finding(OK, ""))]
     else:
         failed = code < 0 or (code > 0 and product.exit_code_counts)
-        how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        use_list(text, where, f"{where} ended with {how}: " if failed else "", request, facts)
+        use_list(facts, decode(output.stdout), where, ended if failed else "")
 
 
-def use_list(text: str, where: str, failure: str, request: Request, facts: Facts) -> None:
+def read_captured(facts: Facts) -> None:
+    """A list from a file. What an old one says may have been true once."""
+    path, limit = facts.values.list_output, facts.values.list_max_age
+    text = read_private(path, "--list-output", LIST_BYTES, private=False)
+    age = (time.time() - os.stat(path).st_mtime) / 60
+    if not -1 <= age <= limit:
+        old = f"list {clean(path, 120)} is {age:.1f} minutes old (--list-max-age {limit})"
+        raise Problem(f"{old}: does the job that writes it still run, and are the clocks right?")
+    use_list(facts, decode(text.encode("utf-8", "surrogateescape")), "the captured list")
+
+
+def use_list(facts: Facts, text: str, where: str, failure: str = "") -> None:
     """Read a list. What a tool that has failed says in known words counts, its list does not."""
     lines = [line.rstrip() for line in text.split("\n")]
-    failure = failure and failure + clean(first_line(lines), 120)
-    assert request.product.read is not None
-    try:
-        if max(map(len, lines)) > LONGEST_LINE:
-            raise Odd(f"a line of more than {LONGEST_LINE} characters")
-        reading = request.product.read(lines)
-    except Odd as odd:
-        evidence = clean(readings(str(odd))[0], 120) or "nothing printable"
-        what = f"{where} is no list of {request.product.title} that this check knows: {evidence}"
-        raise Problem(failure or what) from None
+    read = facts.product.read
+    reading = read(lines) if read and max(map(len, lines)) <= LONGEST_LINE else None
     if isinstance(reading, Finding):
         facts.found("answer", *reading)
-    elif failure:
-        raise Problem(failure)
-    else:
+    elif reading and not failure:
         facts.listing = reading
+    else:
+        what = failure or f"{where} is no whole list of {facts.product.title} that this check knows"
+        raise Problem(f"{what}: {clean(readings(first_line(lines))[0], 120) or 'nothing printable'}")
 
 
-def read_captured(request: Request, facts: Facts) -> None:
-    """A list from a file or from standard input. What an old file says may have been true once."""
-    path = request.list_file
-    if path == "-":
-        deadline.doing("reading the list from standard input")
-        if hasattr(os, "set_blocking"):  # the writer may have made the pipe one that does not wait
-            os.set_blocking(0, True)
-        use_list(decode(sys.stdin.buffer.read(LIST_BYTES)), "the captured list", "", request, facts)
-    elif path:
-        text = read_private(path, "--list-output", LIST_BYTES, private=False)
-        age = (time.time() - os.stat(path).st_mtime) / 60
-        if not -1 <= age <= request.list_age:
-            old = f"{age:.1f} minutes old" if age > 0 else f"dated {-age:.0f} minutes in the future"
-            remedy = "does the job that writes it still run, and are the clocks right?"
-            raise Problem(f"list {clean(path, 120)} is {old} (--list-max-age {request.list_age:g}): {remedy}")
-        use_list(decode(text.encode("utf-8", "surrogateescape")), "the captured list", "", request, facts)
+def ask_port(facts: Facts) -> None:
+    """Whether a TCP port takes connections: all that can be asked where no protocol is public."""
+    host, port = facts.values.hostname, facts.values.port
+    open_connection(host, port, time.monotonic() + patience()).close()
+    facts.found("answer", OK, f"port open at {host}:{port} (which proves neither license nor key)")
+
+
+def open_connection(host: str, port: int, until: float) -> socket.socket:
+    """A connection to the forwarder before `until` (time.monotonic())."""
+    deadline.doing(f"connecting to {host}:{port}")
+    try:
+        return connect(host, port, until)
+    except NoConnection as error:
+        remedy = "does it run there, and does a firewall let this machine in?"
+        what = f"forwarder does not answer at {host}:{port} ({error}): {remedy}"
+        raise Problem(what, UNKNOWN if error.unresolved else CRITICAL) from None
+
+
+def look_for_processes(facts: Facts) -> None:
+    """The processes of each name."""
+    import psutil
+
+    deadline.doing("listing the processes")
+    found: dict[str, dict[int, str]] = {os.path.normcase(name): {} for name in facts.values.process}
+    linux = sys.platform.startswith("linux")
+    pids = psutil.pids() if not linux or os.path.exists("/proc/self") else []
+    for pid in set(pids) - {os.getpid(), os.getppid()}:
+        # The kernel's word first, cut after 15 bytes: to ask psutil for every process costs ten times more.
+        start = (read_attribute(f"/proc/{pid}/comm") or "").rstrip("\ufffd")
+        if start and not any(name.startswith(start) for name in found):
+            continue
+        try:
+            process = psutil.Process(pid)
+            status = process.status()
+            for name in names_of(process.name(), process.cmdline()) & found.keys():
+                found[name][pid] = status
+        except psutil.Error:
+            pass  # it is a zombie, has ended meanwhile, or may not be seen
+    if linux and read_attribute("/proc/1/comm") is None and not all(found.values()):
+        raise Problem("--process cannot be judged: /proc does not show this user all processes (hidepid?)")
+    container = linux and os.readlink("/proc/self/ns/pid") != FIRST_PID_NAMESPACE
+    for name, statuses in found.items():
+        facts.found("process", *judge_process(name, statuses, len(pids) if container else 0))
+    facts.running = sum(map(len, found.values()))
+
+
+def names_of(name: str, words: Iterable[str]) -> set[str]:
+    """What a process may be called. The kernel keeps 15 bytes of its name: a longer one is a word of its
+    command line, the first of a program, a later one of a script."""
+    raw = os.fsencode(name)
+    paths = map(os.path.basename, words if len(raw) >= 15 else ())
+    whole = [path for path in paths if os.fsencode(path).startswith(raw[:15])]
+    return {os.path.normcase(as_text(text)) for text in whole or [name]}
+
+
+def judge_process(name: str, statuses: Mapping[int, str], visible: int) -> Finding:
+    """The living processes of one name, psutil's status by pid; `visible` is how many a container shows."""
+    for pid, status in statuses.items():
+        if status in ("stopped", "tracing-stop"):
+            return Finding(CRITICAL, f"process {name} is frozen: run kill -CONT {pid}, or restart it")
+    if statuses:
+        return Finding(OK, f"process {name} is running")
+    container = f" (processes visible here: {visible}, a container?)" if visible else ""
+    return Finding(CRITICAL, f"process {name} is not running{container}: start it")
+
+
+def ask_services(facts: Facts) -> None:
+    """The service manager's word on each service."""
+    ask = ask_windows if os.name == "nt" else ask_systemd
+    for name in facts.values.service:
+        deadline.doing(f"asking for the service {name}")
+        facts.found("process", *ask(name))
+
+
+def ask_systemd(name: str) -> Finding:
+    """A unit, by systemd."""
+    output = run_command(["systemctl", "show", "-p", "ActiveState,SubState", "--", name], patience(), 1 << 16)
+    lines = decode(output.stdout).split("\n")
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    if output.failure or output.code or len(lines) != 3 or values.keys() != {"ActiveState", "SubState"}:
+        reason = output.failure or f"says: {first_line(lines)}"
+        return Finding(UNKNOWN, f"service {name}: systemctl {reason}; without systemd name its --process")
+    return judge_service(name, values["ActiveState"], values["SubState"])
+
+
+def ask_windows(name: str) -> Finding:
+    """A service of Windows, by psutil. Its words become those of systemd."""
+    import psutil
+
+    try:
+        status = psutil.win_service_get(name).status()  # type: ignore[attr-defined,unused-ignore]
+    except (psutil.Error, OSError) as error:
+        return Finding(UNKNOWN, f"service {name} cannot be asked: {error}")
+    words = {"running": "active", "start_pending": "activating"}
+    return judge_service(name, words.get(status, "inactive"), status)
+
+
+def judge_service(name: str, active: str, sub: str) -> Finding:
+    """A service by systemd's words (systemctl's manual page names them)."""
+    if (active, sub) == ("active", "running"):
+        supervisor = " (it only supervises: that alone does not prove that the forwarder works)"
+        return Finding(OK, f"service {name} is running{supervisor if name.lower() == 'ftnlsv3' else ''}")
+    if active in ("activating", "reloading"):
+        return Finding(WARNING, f"service {name} is starting ({active}, {sub})")
+    if active == "active":  # a one-shot service that has done its work, a socket, a timer
+        return Finding(UNKNOWN, f"service {name} is active without a process ({sub}): name its --process")
+    return Finding(CRITICAL, f"service {name} is not running ({active}, {sub}): start it, or check --service")

@@ -1,51 +1,36 @@
 """Digi AnywhereUSB: `awusbmanager list`, `awusbmanager-headless list`."""
 
-from __future__ import annotations
-
 import re
-from typing import Sequence
 
-from .. import listing as states
-from ..listing import CUT, OFFERED, TWO_WAYS, Device, Finding, Listing, Odd, odd_device, split_user
-from ..product import Product
+from ..product import OFFERED, TWO_WAYS, Device, Lines, Listing, Product, Reading, odd_device, split_user
 
 _START = r" ?AnywhereUSB Manager version .*\nBelow are the available devices:"
 _HUB_OR_GROUP = r" \S.* \(\S+:[0-9]+\)|[ *+]   \S.* \(\S+\.[0-9]+\)"
 _DEVICE = r"[ *+] {7}(.*) \(([^()\s]+\.[0-9]+)\)"
 
 
-def read(lines: Sequence[str]) -> Listing:
+def read(lines: Lines) -> Reading:
     """Hub, group and device, told by their indents (instructions for a test in a cluster; a web service)."""
     lines = [line for line in lines if line]
     ends = [at for at, line in enumerate(lines) if line.startswith("* means Autoconnect enabled")]
-    if not re.fullmatch(_START, "\n".join(lines[:2])):
-        raise Odd(states.first_line(lines))
-    if len(ends) != 1 or not re.fullmatch(r"Autoconnect All: (?:en|dis)abled", lines[-1]):
-        raise CUT
+    whole = re.fullmatch(_START + r"\n(.*\n)*Autoconnect All: (?:en|dis)abled", "\n".join(lines))
+    if not whole or len(ends) != 1:
+        return None
     devices = []
-    group, user = OFFERED, ""
+    group = free = (OFFERED, "")
     for line in lines[2 : ends[0]]:
-        told, state, by = split_user(line)
+        told, state, user = split_user(line)
         match = re.fullmatch(_DEVICE, told)
-        if match:
-            devices.append(_in_group(group, user, Device(match[1], "", state, by, match[2])))
-        elif re.fullmatch(_HUB_OR_GROUP, told):
-            group, user = state, by
-        else:
+        if match:  # a client connects to a group (vendor's manual): who uses it uses all that is in it
+            own = (state, user)
+            known = own if group in (free, own) else group if own == free else (TWO_WAYS, "")
+            devices.append(Device(match[1], "", *known, match[2]))
+            continue
+        group = (state, user)
+        if not re.fullmatch(_HUB_OR_GROUP, told):
             devices.append(odd_device(line))
-            group, user = TWO_WAYS, ""
+            group = (TWO_WAYS, "")
     return Listing(tuple(devices))
-
-
-def _in_group(group: Finding, user: str, device: Device) -> Device:
-    """A client connects to a group (vendor's manual): who uses the group uses all that is in it."""
-    if device.state == OFFERED and group == states.USED:
-        return device._replace(state=group, user=user)
-    if TWO_WAYS in (group, device.state):
-        return device._replace(state=TWO_WAYS, user="")
-    if OFFERED not in (group, device.state) and (group, user) != (device.state, device.user):
-        return device._replace(state=states.unknown_state("used by one, its group by another"), user="")
-    return device
 
 
 PRODUCT = Product(

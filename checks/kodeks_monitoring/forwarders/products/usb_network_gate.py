@@ -1,27 +1,23 @@
 """USB Network Gate (Electronic Team): `UsbService64.exe show-remote-devices`, `eveusbc ls`."""
 
-from __future__ import annotations
-
 import re
-from typing import Sequence
 
-from .. import listing as states
-from ..listing import UNKNOWN, Device, Finding, Listing, Odd, first_line, odd_device
-from ..product import Product
+from .. import product as states
+from ..product import UNKNOWN, Device, Finding, Lines, Listing, Product, Reading, odd_device
 
 _SWITCHES = r"Crypt: (?:en|dis)abled\t-Auth: (?:en|dis)abled\t-Compressed: (?:en|dis)abled[^\t]*"
 _WINDOWS = rf"([^\t]*)\t-([^\t]+)\t-{_SWITCHES}\t-(?:disconnected|connected to (\S+))"
 _STATES = {"connected": states.ATTACHED, "disconnected": states.DISCONNECTED}
 
 
-def read(lines: Sequence[str]) -> Listing | Finding:
+def read(lines: Lines) -> Reading:
     """`show-remote-devices`, `find-remote-devices`, `ls net`, `ls shared` (a plug-in's tests; `ls`: Mac)."""
     errors = [line for line in lines if re.match(r"\s*Error:[^\t]*$", line)]
     if errors:
         return Finding(UNKNOWN, f"the tool reports an error: {errors[0].strip()}")
     devices = tuple(_read_device(line) for line in lines if line and line != "USB Network Gate")
     if all(device.state == states.NOT_UNDERSTOOD for device in devices):
-        raise Odd(devices[0].name if devices else first_line(lines))
+        return None
     return Listing(devices)
 
 
@@ -35,9 +31,8 @@ def _read_device(line: str) -> Device:
     if "\t" in line or len(fields) != 14 or word not in ("remote", "shared", *_STATES):
         return odd_device(line)
     user = "" if word in _STATES else fields[10]
-    used, place = states.USED, f"{fields[0]}:{fields[2]}"
-    if word == "shared":
-        used, place = states.SERVED, fields[4]
+    used = states.SERVED if word == "shared" else states.USED
+    place = fields[4] if word == "shared" else f"{fields[0]}:{fields[2]}"
     return Device(fields[6].strip(), "", _STATES.get(word, used if user else states.OFFERED), user, place)
 
 
