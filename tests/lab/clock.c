@@ -11,11 +11,16 @@
 
 static long ahead(void)
 {
-    const char *seconds = getenv("KODEKS_CLOCK_AHEAD");
-    return seconds ? atol(seconds) : 0;
+    static long known = -1;
+    if (known < 0) {
+        const char *seconds = getenv("KODEKS_CLOCK_AHEAD");
+        known = seconds ? atol(seconds) : 0;
+    }
+    return known;
 }
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* The C library's own function. */
+#define REAL(name) ({ static __typeof__(&name) real; real ? real : (real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)); })
 
 int clock_gettime(clockid_t clock, struct timespec *now)
 {

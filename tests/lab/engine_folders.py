@@ -84,7 +84,8 @@ class Folder:
         return self.stamp.is_file() and self.stamp.read_text("utf-8") == repr(self.rows)
 
     def path(self, name: str) -> Path:
-        """Where a file of the folder ("/etc/passwd") lies on this machine."""
+        """Where a file of the folder ("/etc/passwd") lies on this machine. MissingSoftware if the folder has not been made."""
+        self._must_be_complete()
         return self.root / name.lstrip("/")
 
     def version_of(self, engine: str) -> str:
@@ -93,10 +94,17 @@ class Folder:
         return found
 
     def command(self, *argv: str | Path, env: Mapping[str, str] | None = None) -> list[str]:
-        """The command line that runs a program in the folder, with `env` added to the environment of this program only."""
+        """The command line that runs a program in the folder, with `env` added to the environment of this program only.
+        MissingSoftware if the folder has not been made."""
+        self._must_be_complete()
         variables = ["/usr/bin/env", *(f"{name}={value}" for name, value in env.items())] if env else []
         enter = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", _ENTER, "sh", str(self.root), tempfile.gettempdir()]
         return [*enter, *variables, *map(str, argv)]
+
+    def _must_be_complete(self) -> None:
+        if not self.is_complete():
+            engines = ", ".join(f"{row.engine} {row.version}" for row in self.rows if row.version != "-")
+            raise MissingSoftware(f"{engines} are missing ({self.root}): run as root  sh tests/run.sh")
 
 
 def in_use() -> tuple[Row, ...]:
@@ -111,12 +119,8 @@ def versions_of(engine: str) -> tuple[str, ...]:
 
 
 def folder_of(engine: str, version: str = "") -> Folder:
-    """The folder of an engine, of the first version if none is named. ValueError for one that is not in the list,
-    MissingSoftware if the folder has not been made."""
+    """The folder of an engine, of the first version if none is named. ValueError for one that is not in the list."""
     found = [row for row in in_use() if row.engine == engine and version in ("", row.version)]
     if not found:
         raise ValueError(f"{engine} {version} is not among {versions_of(engine)} of {LIST.name}")
-    folder = Folder(found[0].folder)
-    if not folder.is_complete():
-        raise MissingSoftware(f"{engine} {found[0].version} is missing ({folder.root}): run as root  sh tests/run.sh")
-    return folder
+    return Folder(found[0].folder)
