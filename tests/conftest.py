@@ -1,4 +1,4 @@
-"""`--quick` leaves out every test that needs more than a virtual environment, and says so in its last line."""
+"""What a test refers to says how it is run: beside which others, and whether `--quick` leaves it out and counts it in its last line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any
 
 import pytest
-from lab.needs import needs_of
+from lab.needs import is_seen_everywhere, needs_of
 
 TESTS = Path(__file__).resolve().parent
 _left: Counter[str] = Counter()  # tests left out by what they need; a worker of pytest-xdist counts those that it has collected
@@ -19,27 +19,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="only tests that need no root, no Debian package and no engine")
 
 
-def needs(item: pytest.Item) -> list[str]:
-    """What a test needs."""
-    if not isinstance(item, pytest.Function):
-        return []
-    fixtures = item._fixtureinfo.name2fixturedefs.values()
-    made_by = [definition.func for definitions in fixtures for definition in definitions if isinstance(definition.func, FunctionType)]
-    values = item.callspec.params if hasattr(item, "callspec") else {}
-    function = item.function
-    return needs_of(function, values, made_by) if isinstance(function, FunctionType) else []
+def parts_of(item: pytest.Item) -> tuple[FunctionType, dict[str, Any], list[FunctionType]] | None:
+    """A test's function, the values that it is run with, the functions of its fixtures."""
+    if not isinstance(item, pytest.Function) or not isinstance(item.function, FunctionType):
+        return None
+    fixtures = [fixture.func for fixtures in item._fixtureinfo.name2fixturedefs.values() for fixture in fixtures]
+    values = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+    return item.function, values, [function for function in fixtures if isinstance(function, FunctionType)]
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs more."""
+    """Tests that disturb each other share a worker; `--quick` leaves out what needs more."""
+    known = {item: parts for item in items if (parts := parts_of(item))}
+    for item, parts in known.items():
+        if is_seen_everywhere(*parts) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("seen-everywhere"))
     if not config.getoption("--quick"):
         return
-    found = {item: needs(item) for item in items}
-    for wanted in found.values():
-        if wanted:
-            _left[" and ".join(wanted)] += 1
-    config.hook.pytest_deselected(items=[item for item in items if found[item]])
-    items[:] = [item for item in items if not found[item]]
+    needed = {item: needs for item, parts in known.items() if (needs := needs_of(*parts))}
+    for needs in needed.values():
+        _left[" and ".join(needs)] += 1
+    config.hook.pytest_deselected(items=list(needed))
+    items[:] = [item for item in items if item not in needed]
     if hasattr(config, "workeroutput"):
         config.workeroutput["left"] = dict(_left)
 

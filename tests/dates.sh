@@ -12,6 +12,6 @@ leap=$(python3 -c 'import datetime as d; t = d.date.today(); print(next(n for n 
 failed=""
 for days in 0 8 "$leap" 366; do
     echo "== $(date -d "$days days" +%F)"
-    KODEKS_CLOCK_AHEAD=$((days * 86400)) LD_PRELOAD="$folder/clock.so" .venv/bin/python -m pytest -q --quick -n 2 "$@" || failed="$failed $days"
+    KODEKS_CLOCK_AHEAD=$((days * 86400)) LD_PRELOAD="$folder/clock.so" .venv/bin/python -m pytest -q -n 2 --dist loadgroup --quick "$@" || failed="$failed $days"
 done
 [ -z "$failed" ] || { echo "== failed, so many days ahead:$failed"; exit 1; }

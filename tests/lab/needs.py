@@ -1,7 +1,7 @@
 """Which tests need more than a virtual environment: root, a Debian package, a program that Python does not bring.
 
 Nobody marks a test. What a test function refers to says it: its helpers, its fixtures, the constants in their code and
-the values that it is run with are walked through, and whatever of NEEDS turns up there is what the test needs.
+the values that it is run with are walked through, and what turns up there of the tables below is what the test needs.
 """
 
 from __future__ import annotations
@@ -31,35 +31,56 @@ WORDS = {
 }
 """A string that is such a command, or the beginning of its line, is what the test needs."""
 
+OF_THE_WHOLE_MACHINE = {("lab.forwarder_tools", "forwarder_daemon")}
+"""What all processes of this machine see: two tests that use one of these must not run at once."""
+
 _WORDS = [(re.compile(pattern, re.DOTALL), need) for pattern, need in WORDS.items()]
 
 
 def needs_of(function: FunctionType, values: Mapping[str, Any], fixtures: Iterable[FunctionType]) -> list[str]:
     """What a test needs, in words, without repetition; an empty list for one that needs nothing."""
-    return sorted(set(_walk([function, *fixtures, *values.values()], set())))
+    needs = set()
+    for thing in _reached(function, values, fixtures):
+        if isinstance(thing, str):
+            needs |= {need for pattern, need in _WORDS if pattern.fullmatch(thing)}
+        elif _is_of_a_lab_module(thing):
+            needs.add(LAB_MODULES[thing.__module__])
+    return sorted(needs)
 
 
-def _walk(things: list[Any], seen: set[int]) -> Iterator[str]:
-    """The needs of these things and of all that they refer to. `seen` are the ids of what has been walked through."""
+def is_seen_everywhere(function: FunctionType, values: Mapping[str, Any], fixtures: Iterable[FunctionType]) -> bool:
+    """Whether a test does what all processes of this machine see, so that it must not run beside another such test."""
+    reached = _reached(function, values, fixtures)
+    return any(isinstance(thing, FunctionType) and (thing.__module__, thing.__qualname__) in OF_THE_WHOLE_MACHINE for thing in reached)
+
+
+def _is_of_a_lab_module(thing: Any) -> bool:
+    return isinstance(thing, (FunctionType, type)) and thing.__module__ in LAB_MODULES
+
+
+def _reached(function: FunctionType, values: Mapping[str, Any], fixtures: Iterable[FunctionType]) -> Iterator[Any]:
+    """The function, and all that it, its values and its fixtures refer to, each once. What a lab module needs is known, so
+    nobody goes into it."""
+    things: list[Any] = [function, *fixtures, *values.values()]
+    seen: set[int] = set()
     while things:
         thing = things.pop()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        if isinstance(thing, str):
-            yield from (need for pattern, need in _WORDS if pattern.fullmatch(thing))
-        elif isinstance(thing, (list, tuple, set, frozenset)):
+        yield thing
+        if isinstance(thing, (list, tuple, set, frozenset)):
             things += thing
         elif isinstance(thing, dict):
             things += [*thing.keys(), *thing.values()]
-        elif isinstance(thing, (FunctionType, type)) and thing.__module__ in LAB_MODULES:
-            yield LAB_MODULES[thing.__module__]
+        elif _is_of_a_lab_module(thing):
+            pass
         elif isinstance(thing, FunctionType):
             things += _referred(thing)
         elif isinstance(thing, type):
             things += [part for part in vars(thing).values() if isinstance(part, FunctionType)] if _is_ours(thing) else []
-        elif _is_ours(type(thing)):
-            things += list(vars(thing).values()) if hasattr(thing, "__dict__") else []
+        elif _is_ours(type(thing)) and hasattr(thing, "__dict__"):
+            things += vars(thing).values()
 
 
 def _referred(function: FunctionType) -> list[Any]:

@@ -11,8 +11,9 @@ from types import FunctionType
 import pytest
 from lab.engine_folders import EVERY_FOLDER, NEWEST, Folder, Row, rows, versions_of
 from lab.evening import Evening
+from lab.forwarder_tools import forwarder_daemon
 from lab.libusb_worlds import libusb_missing
-from lab.needs import needs_of
+from lab.needs import is_seen_everywhere, needs_of
 from lab.run_check import ROOT
 from lab.usb_bus import UsbBus
 
@@ -132,6 +133,17 @@ NEEDS: list[tuple[Callable[[], None], dict[str, object], list[FunctionType], lis
 @pytest.mark.parametrize(("function", "values", "fixtures", "needs"), NEEDS)
 def test_needs(function: FunctionType, values: dict[str, object], fixtures: list[FunctionType], needs: list[str]) -> None:
     assert needs_of(function, values, fixtures) == needs
+
+
+def starts_a_daemon() -> None:
+    with forwarder_daemon("usbsrvd"):
+        pass
+
+
+def test_two_daemons_of_one_name_are_not_started_at_once() -> None:
+    for function, fixtures, seen in ((starts_a_daemon, [], True), (needs_nothing, [starts_a_daemon], True), (uses_a_class, [], False)):
+        assert isinstance(function, FunctionType)
+        assert is_seen_everywhere(function, {}, [fixture for fixture in fixtures if isinstance(fixture, FunctionType)]) == seen
 
 
 def test_a_fixture_is_part_of_the_test() -> None:
