@@ -28,9 +28,10 @@ import time
 from typing import Iterator, Optional
 
 import nagiosplugin
+from kodeks_monitoring.contract.failures import verdict_on
 from kodeks_monitoring.contract.options import Options, bad_value, host_name, proper_text, tcp_port, threshold
 from kodeks_monitoring.contract.run import Finding, Number, Part, run
-from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, UNKNOWN, Problem
+from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, Problem
 from kodeks_monitoring.forwarders import ask, attached
 from kodeks_monitoring.forwarders import product as forwarder
 
@@ -62,7 +63,8 @@ class Forwarder(nagiosplugin.Resource):
                     if part == "answer":
                         self.seconds = (self.seconds or 0.0) + time.monotonic() - started
             except (Problem, ImportError) as problem:
-                facts.found(part, getattr(problem, "state", UNKNOWN), str(problem))
+                verdict = verdict_on(problem, None, "asking the forwarder")
+                facts.found(part, verdict.state, verdict.sentence)
         listing = facts.listing
         if listing:  # whoever gave one has answered
             judged = [forwarder.judge_device(device, listing) for device in values.device]
