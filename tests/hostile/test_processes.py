@@ -79,12 +79,14 @@ def redirect(text: bytes, folder: Path) -> Iterator[Ready]:
 
 @contextmanager
 def pinned_record(text: bytes, folder: Path) -> Iterator[Ready]:
-    yield Ready("kodeks_xml", ["--file", "-", "--record", "/r/SenseLock"], stdin=b"<r><SenseLock>not " + text + b"</SenseLock></r>")
+    (folder / "report").write_bytes(b"<r><SenseLock>not " + text + b"</SenseLock></r>")
+    yield Ready("kodeks_xml", ["--file", str(folder / "report"), "--record", "/r/SenseLock"])
 
 
 @contextmanager
 def report(text: bytes, folder: Path) -> Iterator[Ready]:
-    yield Ready("kodeks_xml", ["--file", "-"], stdin=text)
+    (folder / "report").write_bytes(text)
+    yield Ready("kodeks_xml", ["--file", str(folder / "report")])
 
 
 @contextmanager
