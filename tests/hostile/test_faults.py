@@ -402,7 +402,7 @@ def clock(folder: Path, offset: str) -> Iterator[tuple[dict[str, str], Path]]:
 def test_a_clock_that_was_never_set(tmp_path: Path) -> None:
     with clock(tmp_path, "-40y") as (env, _):
         state, said = tried("usb_redirector", "--product", "generic", "--license-expires", "2027-01-31", env=env)
-    assert state == 3 and re.search(r"clock says (19|200)[0-9-]{8}", said), said
+    assert state == 3 and re.search(r"clock.* says (19|200)[0-9-]{8}", said), said
 
 
 def test_a_clock_that_jumps_back_while_the_check_waits(tmp_path: Path) -> None:
