@@ -19,8 +19,8 @@ MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_-]{1,40})""", re.IGNORECASE)
 _NOT_SHOWN = re.compile("script|style|title|template|noscript|textarea|iframe|select|del|s|strike")
 _BLOCK = re.compile(  # their tags end a line; what is not named here stands within one
-    "address|blockquote|body|br|caption|center|d[dlt]|div|fieldset|form|h[1-6r]|head|html|li|[ou]l|p|pre|section|"
-    "table|tbody|t[dhr]|tfoot|thead"
+    "address|blockquote|body|br|caption|center|d[dlt]|div|fieldset|form|h[1-6r]|head|html|li|[ou]l|p|pre|"
+    "section|table|tbody|t[dhr]|tfoot|thead"
 )
 _OPENS_NOTHING = re.compile("area|base|br|col|embed|hr|img|input|link|meta|option|param|source|track|wbr")
 _HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|line-through")
