@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 import time
-from typing import Iterable, Mapping
+from typing import TYPE_CHECKING, Iterable, Mapping
 
 from ..contract import deadline
 from ..contract.options import as_text
 from ..contract.private_files import read_private
 from ..contract.verdict import WARNING, Problem, clean
-from ..machine.command import run_command
-from ..machine.tcp import NoConnection, connect
-from ..machine.usb import read_attribute
 from .product import CRITICAL, OK, UNKNOWN, Finding, Listing, Product, first_line, readings
+
+if TYPE_CHECKING:
+    import socket
 
 LIST_BYTES = 1 << 20
 LONGEST_LINE = 4000  # characters
@@ -51,6 +50,8 @@ def decode(output: bytes) -> str:
 
 def ask_list(facts: Facts) -> None:
     """Run the list command."""
+    from ..machine.command import run_command
+
     command, product = facts.values.list_command, facts.product
     where = f"list command {clean(' '.join(command), 80)}"
     deadline.doing(f"running {where}")
@@ -102,6 +103,8 @@ def ask_port(facts: Facts) -> None:
 
 def open_connection(host: str, port: int, until: float) -> socket.socket:
     """A connection to the forwarder before `until` (time.monotonic())."""
+    from ..machine.tcp import NoConnection, connect
+
     deadline.doing(f"connecting to {host}:{port}")
     try:
         return connect(host, port, until)
@@ -114,6 +117,8 @@ def open_connection(host: str, port: int, until: float) -> socket.socket:
 def look_for_processes(facts: Facts) -> None:
     """The processes of each name."""
     import psutil
+
+    from ..machine.usb import read_attribute
 
     deadline.doing("listing the processes")
     found: dict[str, dict[int, str]] = {os.path.normcase(name): {} for name in facts.values.process}
@@ -170,6 +175,8 @@ def ask_services(facts: Facts) -> None:
 
 def ask_systemd(name: str) -> Finding:
     """A unit, by systemd."""
+    from ..machine.command import run_command
+
     output = run_command(["systemctl", "show", "-p", "ActiveState,SubState", "--", name], patience(), 1 << 16)
     lines = decode(output.stdout).split("\n")
     values = dict(line.split("=", 1) for line in lines if "=" in line)
