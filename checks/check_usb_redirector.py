@@ -23,16 +23,23 @@ except Exception as error:  # noqa: BLE001  whatever a failed copy left: no trac
 import argparse
 import datetime
 import re
-import shlex
 import time
 from typing import Iterator, Optional
 
 import nagiosplugin
+from kodeks_monitoring.contract.failures import verdict_on
 from kodeks_monitoring.contract.options import Options, bad_value, host_name, proper_text, tcp_port, threshold
 from kodeks_monitoring.contract.run import Finding, Number, Part, run
-from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, UNKNOWN, Problem
-from kodeks_monitoring.forwarders import ask, attached
+from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, Problem
+from kodeks_monitoring.forwarders import ask
 from kodeks_monitoring.forwarders import product as forwarder
+
+
+def look_at_usbip(facts: ask.Facts) -> None:
+    """What is attached here by USB/IP, and its server. Most runs need none of this."""
+    from kodeks_monitoring.forwarders import attached
+
+    attached.look_at_usbip(facts)
 
 
 class Forwarder(nagiosplugin.Resource):
@@ -49,7 +56,7 @@ class Forwarder(nagiosplugin.Resource):
             (values.process, "process", ask.look_for_processes),
             (values.list_output, "answer", ask.read_captured),
             (values.list_command, "answer", ask.ask_list),
-            (values.usbip, "answer", attached.look_at_usbip),
+            (values.usbip, "answer", look_at_usbip),
             (values.hostname and not values.usbip, "answer", ask.ask_port),
             (values.service, "process", ask.ask_services),
         )
@@ -62,7 +69,8 @@ class Forwarder(nagiosplugin.Resource):
                     if part == "answer":
                         self.seconds = (self.seconds or 0.0) + time.monotonic() - started
             except (Problem, ImportError) as problem:
-                facts.found(part, getattr(problem, "state", UNKNOWN), str(problem))
+                verdict = verdict_on(problem, None, "asking the forwarder")
+                facts.found(part, verdict.state, verdict.sentence)
         listing = facts.listing
         if listing:  # whoever gave one has answered
             judged = [forwarder.judge_device(device, listing) for device in values.device]
@@ -122,6 +130,8 @@ def utn_code(text: str) -> "tuple[int, tuple[str, Finding]]":
 
 def split_command(text: str, windows: bool = os.name == "nt") -> "list[str]":
     """A command line as its words, without a shell. On Windows a backslash is part of a path."""
+    import shlex
+
     try:
         words = shlex.split(text, posix=not windows)
     except ValueError as error:

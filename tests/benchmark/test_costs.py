@@ -88,7 +88,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Path]]
 
 def test_a_pinned_report(large: dict[int, Path], checks: Path) -> None:
     bare = Command("python3 -c pass", python("pass"))
-    pinned = {size: Command("pinned", check("kodeks_xml", "--file", str(path), *PINNED, "--max-size", "300", "-t", "300", folder=checks))
+    pinned = {size: Command("pinned", check("kodeks_xml", "--file", str(path), *PINNED, "-t", "300", folder=checks))
               for size, path in large.items()}  # fmt: skip
     assert ratio(pinned[20], Command("expat", python(BARE_EXPAT, str(large[20]))), 3) <= PARSING
     for command in (bare, *pinned.values()):

@@ -39,7 +39,6 @@ class Ready(NamedTuple):
     check: str
     arguments: list[str]
     env: dict[str, str] = {}
-    stdin: bytes | None = None
 
 
 Way = Callable[[bytes, Path], AbstractContextManager[Ready]]
@@ -79,12 +78,14 @@ def redirect(text: bytes, folder: Path) -> Iterator[Ready]:
 
 @contextmanager
 def pinned_record(text: bytes, folder: Path) -> Iterator[Ready]:
-    yield Ready("kodeks_xml", ["--file", "-", "--record", "/r/SenseLock"], stdin=b"<r><SenseLock>not " + text + b"</SenseLock></r>")
+    (folder / "report").write_bytes(b"<r><SenseLock>not " + text + b"</SenseLock></r>")
+    yield Ready("kodeks_xml", ["--file", str(folder / "report"), "--record", "/r/SenseLock"])
 
 
 @contextmanager
 def report(text: bytes, folder: Path) -> Iterator[Ready]:
-    yield Ready("kodeks_xml", ["--file", "-"], stdin=text)
+    (folder / "report").write_bytes(text)
+    yield Ready("kodeks_xml", ["--file", str(folder / "report")])
 
 
 @contextmanager
@@ -139,7 +140,7 @@ WAYS: dict[str, Way] = {
 def test_no_text_becomes_a_verdict(way: Way, text: bytes, tmp_path: Path) -> None:
     with way(text, tmp_path) as ready:
         argv = command(ready.check, *ready.arguments, "-vvv", "-t", f"{LIMIT:g}")
-        outcome = run_process(argv, env={"HOME": str(tmp_path), **ready.env}, stdin=ready.stdin, cwd=tmp_path)
+        outcome = run_process(argv, env={"HOME": str(tmp_path), **ready.env}, cwd=tmp_path)
     assert outcome.breaches() == [], outcome.text[:2000]
     assert outcome.line.startswith(f"{SERVICES[ready.check]} ")
     assert outcome.code != 0, outcome.text

@@ -191,7 +191,7 @@ def test_a_password_on_the_command_line_is_not_repeated(arguments: list[str]) ->
     assert outcome.code == 3 and "geheim" not in outcome.text, outcome.text
 
 
-NO_PASSWORD, NO_FILE = "has no password in its first line", "is not a regular file"
+NO_PASSWORD, NO_FILE = "-l without a password: use --password-file (first line, UTF-8)", "--password-file: {file} is not a regular file"
 
 
 @pytest.mark.parametrize(
@@ -200,11 +200,11 @@ NO_PASSWORD, NO_FILE = "has no password in its first line", "is not a regular fi
         pytest.param(b"", NO_PASSWORD, id="empty"),
         pytest.param(b"\nsecret\n", NO_PASSWORD, id="blank line first"),
         pytest.param("\ufeff\n".encode(), NO_PASSWORD, id="only a mark"),
-        pytest.param("secret".encode("utf-16"), "UTF-8", id="UTF-16"),
-        pytest.param(b"x" * 5000, "is larger than 4096 bytes", id="huge"),
+        pytest.param("secret".encode("utf-16"), NO_PASSWORD, id="UTF-16"),
+        pytest.param(b"x" * 5000, "--password-file: {file} is larger than 4096 bytes", id="huge"),
         pytest.param("mkfifo", NO_FILE, id="FIFO"),
         pytest.param("ln -s /dev/zero", NO_FILE, id="endless device"),
-        pytest.param("mkdir", "cannot be read: Is a directory", id="folder"),
+        pytest.param("mkdir", "--password-file: {file} cannot be read: Is a directory", id="folder"),
     ],
 )
 def test_password_files_that_are_none(content: bytes | str, words: str, tmp_path: Path) -> None:
@@ -215,5 +215,5 @@ def test_password_files_that_are_none(content: bytes | str, words: str, tmp_path
     else:
         subprocess.run([*content.split(), file], check=True)
     outcome = run_check("kodeks_xml", "-H", "192.0.2.1", "-l", USER, "--password-file", str(file), "-t", "5")
-    assert outcome.code == 3 and f"--password-file: {file} " in outcome.text and words in outcome.text, outcome.text
+    assert outcome.code == 3 and words.format(file=file) in outcome.text, outcome.text
     assert "secret" not in outcome.text

@@ -750,7 +750,7 @@ def test_processes(statuses: dict[int, str], visible: int, state: int, sentence:
 @pytest.mark.parametrize(
     ("name", "words", "called"),
     [
-        ("usbsrvd", ["anything"], {"usbsrvd"}),
+        ("usbsrvd", [], {"usbsrvd"}),
         ("awusbmanager-he", ["/usr/bin/awusbmanager-headless"], {"awusbmanager-headless"}),
         ("awusbmanager-he", ["/bin/sh", "/opt/awusbmanager-headless"], {"awusbmanager-headless"}),
         ("awusbmanager-he", ["otherwise"], {"awusbmanager-he"}),
@@ -773,7 +773,7 @@ def test_windows_knows_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
         *(("active", sub, UNKNOWN, f"service u is active without a process ({sub}): name its --process")
           for sub in ("exited", "listening", "waiting", "failed", "dead", "plugged", "reload")),
         ("activating", "start", WARNING, "service u is starting (activating, start)"),
-        ("activating", "auto-restart", WARNING, "service u is starting (activating, auto-restart)"),
+        ("activating", "auto-restart", CRITICAL, "service u is not running (activating, auto-restart): start it, or check --service"),
         ("reloading", "reload-notify", WARNING, "service u is starting (reloading, reload-notify)"),
         *((active, sub, CRITICAL, f"service u is not running ({active}, {sub}): start it, or check --service")
           for active, sub in (("inactive", "dead"), ("failed", "failed"), ("deactivating", "stop-sigterm"), ("maintenance", "running"), ("", ""))),

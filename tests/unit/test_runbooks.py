@@ -277,6 +277,7 @@ VOLATILE = (
     (r"[0-9.]+ second response time", "0.001 second response time"),
     (r"within [0-9.]+ s\b", "within 5 s"),
     (r"age=([0-9]+)(?:\.[0-9]+)?", r"age=\1.01"),
+    (r"is ([0-9]+)\.[0-9]+ hours old", r"is \1.0 hours old"),
     (r"(pid|-CONT) [0-9]+", r"\1 812"),
     (r"processes=[1-9][0-9]*", "processes=1"),  # counts those of other tests, too
 )
@@ -562,6 +563,7 @@ def requote(source: Page, folder: Path) -> None:
     for number, quote in enumerate(quotes_of(source)):
         with World(quote.scene, folder / f"{source.path.parent.name}-{source.path.stem}-{number}") as machine:
             printed = comparable(machine.run(quote.command))
+        assert "internal error" not in printed, printed
         start = f'scene="{quote.scene}"\n'
         old, new = f"$ {quote.command}\n{quote.output.rstrip()}\n", f"$ {quote.command}\n{printed}\n"
         text = re.sub(f"({re.escape(start)}(?:(?!^```).*\n)*?){re.escape(old)}", lambda found, new=new: found[1] + new, text, flags=re.MULTILINE)  # type: ignore[misc]

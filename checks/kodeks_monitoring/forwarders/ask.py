@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 import time
-from typing import Iterable, Mapping
+from typing import TYPE_CHECKING, Iterable, Mapping
 
 from ..contract import deadline
 from ..contract.options import as_text
 from ..contract.private_files import read_private
 from ..contract.verdict import WARNING, Problem, clean
-from ..machine.command import run_command
-from ..machine.tcp import NoConnection, connect
-from ..machine.usb import read_attribute
 from .product import CRITICAL, OK, UNKNOWN, Finding, Listing, Product, first_line, readings
+
+if TYPE_CHECKING:
+    import socket
 
 LIST_BYTES = 1 << 20
 LONGEST_LINE = 4000  # characters
@@ -51,6 +50,8 @@ def decode(output: bytes) -> str:
 
 def ask_list(facts: Facts) -> None:
     """Run the list command."""
+    from ..machine.command import run_command
+
     command, product = facts.values.list_command, facts.product
     where = f"list command {clean(' '.join(command), 80)}"
     deadline.doing(f"running {where}")
@@ -102,6 +103,8 @@ def ask_port(facts: Facts) -> None:
 
 def open_connection(host: str, port: int, until: float) -> socket.socket:
     """A connection to the forwarder before `until` (time.monotonic())."""
+    from ..machine.tcp import NoConnection, connect
+
     deadline.doing(f"connecting to {host}:{port}")
     try:
         return connect(host, port, until)
@@ -115,6 +118,8 @@ def look_for_processes(facts: Facts) -> None:
     """The processes of each name."""
     import psutil
 
+    from ..machine.usb import read_attribute
+
     deadline.doing("listing the processes")
     found: dict[str, dict[int, str]] = {os.path.normcase(name): {} for name in facts.values.process}
     linux = sys.platform.startswith("linux")
@@ -126,11 +131,13 @@ def look_for_processes(facts: Facts) -> None:
             continue
         try:
             process = psutil.Process(pid)
-            status = process.status()
-            for name in names_of(process.name(), process.cmdline()) & found.keys():
-                found[name][pid] = status
+            name, status = process.name(), process.status()
+            # Windows lets an ordinary user read names, but not command lines.
+            words = process.cmdline() if os.name == "posix" and len(os.fsencode(name)) >= 15 else ()
+            for called in names_of(name, words) & found.keys() if status not in ("zombie", "dead") else ():
+                found[called][pid] = status
         except psutil.Error:
-            pass  # it is a zombie, has ended meanwhile, or may not be seen
+            pass  # it has ended meanwhile, or may not be seen
     if linux and read_attribute("/proc/1/comm") is None and not all(found.values()):
         raise Problem("--process cannot be judged: /proc does not show this user all processes (hidepid?)")
     container = linux and os.readlink("/proc/self/ns/pid") != FIRST_PID_NAMESPACE
@@ -140,11 +147,10 @@ def look_for_processes(facts: Facts) -> None:
 
 
 def names_of(name: str, words: Iterable[str]) -> set[str]:
-    """What a process may be called. The kernel keeps 15 bytes of its name: a longer one is a word of its
-    command line, the first of a program, a later one of a script."""
+    """What a process may be called. Linux keeps 15 bytes of its name: a longer one is a word of its command
+    line, the first of a program, a later one of a script."""
     raw = os.fsencode(name)
-    paths = map(os.path.basename, words if len(raw) >= 15 else ())
-    whole = [path for path in paths if os.fsencode(path).startswith(raw[:15])]
+    whole = [path for path in map(os.path.basename, words) if os.fsencode(path).startswith(raw[:15])]
     return {os.path.normcase(as_text(text)) for text in whole or [name]}
 
 
@@ -169,6 +175,8 @@ def ask_services(facts: Facts) -> None:
 
 def ask_systemd(name: str) -> Finding:
     """A unit, by systemd."""
+    from ..machine.command import run_command
+
     output = run_command(["systemctl", "show", "-p", "ActiveState,SubState", "--", name], patience(), 1 << 16)
     lines = decode(output.stdout).split("\n")
     values = dict(line.split("=", 1) for line in lines if "=" in line)
@@ -195,7 +203,7 @@ def judge_service(name: str, active: str, sub: str) -> Finding:
     if (active, sub) == ("active", "running"):
         supervisor = " (it only supervises: that alone does not prove that the forwarder works)"
         return Finding(OK, f"service {name} is running{supervisor if name.lower() == 'ftnlsv3' else ''}")
-    if active in ("activating", "reloading"):
+    if active in ("activating", "reloading") and sub != "auto-restart":  # that one crashes again and again
         return Finding(WARNING, f"service {name} is starting ({active}, {sub})")
     if active == "active":  # a one-shot service that has done its work, a socket, a timer
         return Finding(UNKNOWN, f"service {name} is active without a process ({sub}): name its --process")

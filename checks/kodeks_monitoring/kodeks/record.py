@@ -1,88 +1,47 @@
 """The record of the key in a sysinfo report: the one that --record pins, or whatever mentions the key.
 
-The schema of the report is not public. Known are the server's own binding sentence (12,000 captures of the
-license page) and the definition of SMART's alert KodeksXmlSensLockStatus: it alarms if the report has no
-record of a working SenseLock system. So a report without a pin is OK only in the server's own sentence; what
-any other element or attribute means is not guessed.
+The schema is not public. Known are the server's own binding sentence (12,000 captures of the license page)
+and what SMART's alert KodeksXmlSensLockStatus means: the report has no record of a working SenseLock system.
+So a report without a pin is OK only in the server's own sentence; what anything else means is not guessed.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, Union
 
-from ..contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
-from .texts import CHECK_KEY, WORKS, Statement, failing, one_line, whole_sentence, works_by, worst_of
-
-if TYPE_CHECKING:
-    import pyexpat
-    from typing import Callable
+from ..contract.options import bad_value
+from ..contract.run import Finding
+from ..contract.verdict import CRITICAL, OK, UNKNOWN, clean
+from .texts import CHECK_KEY, WORKS, failing, one_line, whole_sentence, works_by, worst_of
 
 KEY = re.compile(r"sense?[\W_]?lock", re.IGNORECASE)  # the authors spell it SenseLock and SensLock
 LONGEST = 1000  # characters of a value that may be a sentence
-MAX_DEPTH = 200
-MAX_HELD = 1 << 20  # characters in the attributes of open elements, and names of their children
+OPEN_ELEMENT = 5000  # characters that an open element counts besides its own
 MAX_LISTED = 40  # candidates; different values of a pin
 MAX_PATHS = 400  # of an outline
 NO_RECORD = f"the server did not detect it when the report was made; {CHECK_KEY}"
 
 
-class Walk:
-    """What expat leads through a report: start() and end() hear of elements, `texts` gets pieces of text.
-
-    held() tells how many elements are open and how much is held for them, statement() what the report says,
-    lines() what -vv lists.
-    """
-
-    start: Callable[[str, dict[str, str]], None]
-    end: Callable[[str], None]
-    held: Callable[[], tuple[int, int]]
-    statement: Callable[[], Statement]
-    lines: Callable[[], list[str]]
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def attach(self, parser: pyexpat.XMLParserType) -> None:
-        """Hear of what a parser finds."""
-        parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
-        parser.CharacterDataHandler = self.texts.append
-
-    def after_block(self) -> None:
-        """After every 64 KB: hold little. A Problem if a report is deeper or has larger elements than any."""
-        depth, held = self.held()
-        if depth > MAX_DEPTH or held > MAX_HELD:
-            raise Problem("the report is nested too deep or its elements are too large: check what makes it")
-        text = "".join(self.texts)
-        self.texts[:] = [text] if len(text) < MAX_HELD // 16 else [shortened(text), text[-16:]]
-
-
 def shortened(text: str) -> str:
-    """A text that is too long to be a sentence: its beginning, a mark, and the key if it mentions the key."""
-    return text if len(text) <= LONGEST else " ".join([f"{text[:LONGEST]}...", *KEY.findall(text)[:1], ""])
+    """A text so far. One too long to be a sentence: its beginning, the key if it mentions it, its end."""
+    if len(text) <= LONGEST + 50:
+        return text
+    return " ".join([f"{text[:LONGEST]}...", *KEY.findall(text)[:1], text[-16:]])
 
 
-def with_place(statement: Statement, path: str) -> Statement:
-    """A statement with the record's path in its sentence."""
-    return statement._replace(sentence=f"{statement.sentence} (record {clean(path, 200)})")
-
-
-# --- The pinned record ------------------------------------------------------------------------------
-
-
-class Step(NamedTuple):
-    """An element of a path: the `number`-th of its name, or each whose `attribute` has this value."""
-
-    name: str
-    number: int
-    attribute: str
-    value: str
+def with_place(finding: Finding, path: str) -> Finding:
+    """A finding with the record's path in its sentence."""
+    return finding._replace(sentence=f"{finding.sentence} (record {clean(path, 200)})")
 
 
 class Pin(NamedTuple):
-    """The place that --record names: the elements from the root, and an attribute or ""."""
+    """The place that --record names: the elements from the root, and an attribute or "".
 
-    steps: tuple[Step, ...]
+    An element is its name, and its number among its like, or an attribute and the value that it must have.
+    """
+
+    steps: tuple[tuple[str, int, str, str], ...]
     attribute: str
     path: str
 
@@ -90,245 +49,198 @@ class Pin(NamedTuple):
 _STEP = r"""/([^/@\[\]\s]+)(?:\[(?:([1-9][0-9]{0,8})|@([^/@\[\]\s=]+)=("[^"]*"|'[^']*'|[^\]"']*))\])?"""
 
 
-def parse_pin(path: str) -> Pin | None:
-    """`/a/b[2]/c[@name='x']/@state`; a shell may have taken the quotes. None = the text is no such path."""
+def parse_pin(path: str) -> Pin:
+    """The place `/a/b[2]/c[@name='x']/@state`, a value of --record. A shell may have taken the quotes."""
     found = re.fullmatch(rf"((?:{_STEP})+?)(?:/@([^/@\[\]\s]+))?", path) if len(path) <= 2000 else None
     if not found:
-        return None
-    steps = [Step(name, int(number or 1), attribute, value.strip("\"'"))
+        raise bad_value(path, "is no path; write it as -vv prints it, /a/b[2]/@x or /a/b[@name='x']/@x")
+    steps = [(name, int(number or 1), attribute, value.strip("\"'"))
              for name, number, attribute, value in re.findall(_STEP, found[1])]  # fmt: skip
     return Pin(tuple(steps), found[6] or "", path)
 
 
-class PinnedRecord(Walk):
-    """The values of a pinned record: its attribute, or the text of an element that holds no others.
+class PinnedRecord:
+    """The values of a pinned record: its attribute, or the text of an element that holds no others."""
 
-    start() is called a million times a report, and an ending element costs least where a list counts it.
-    """
+    parser: Any = None
+    take: Any = None  # of texts, it hears only those of the record
+    lines: Any = list  # it has none
 
     def __init__(self, pin: Pin, working: str = WORKS) -> None:
-        super().__init__()
         self.working = one_line(working)  # by the operator's word
         self.values: dict[str, None] = {}  # each once; a step with an attribute may match several elements
-        self.parent_found = self.holds_elements = False
-        self._pin, self._names = pin, (*(step.name for step in pin.steps), "")
+        self.parent_found = False
+        self._pin, self._names = pin, (*(step[0] for step in pin.steps), "")
         self._numbers = [0] * len(self._names)
-        self._begun, self._ended = 0, list[str]()
-        self._matched = 0  # how many of the elements that are open are the first steps of the pin
+        self._depth = self._matched = 0  # open elements; how many of them are the first steps of the pin
+        self._text = ""
 
-    def attach(self, parser: pyexpat.XMLParserType) -> None:
-        self._parser = parser
-        parser.StartElementHandler, parser.EndElementHandler = self.start, self._ended.append
+    def held(self) -> int:
+        """How many characters are held for the elements that are open."""
+        return self._depth * OPEN_ELEMENT
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        depth = self._begun - len(self._ended)
-        self._begun += 1
-        if depth < self._matched:
-            self._leave(depth)
-        if depth == self._matched and name == self._names[depth]:
-            self._match(depth, attributes)
-        elif depth == len(self._names) - 1 == self._matched:
-            self.holds_elements = not self._pin.attribute
+    def start(self, name: str, attributes: dict[str, str]) -> None:  # a million times a report
+        depth = self._depth
+        self._depth = depth + 1
+        if depth == self._matched:
+            if name == self._names[depth]:
+                self._match(depth, attributes)
+            elif not self._names[depth]:
+                self._text = shortened(f"{self._text} <{name}>")  # its text is not all that it says
 
     def _match(self, depth: int, attributes: dict[str, str]) -> None:
-        step, last = self._pin.steps[depth], len(self._pin.steps) - 1
+        _, number, attribute, value = self._pin.steps[depth]
+        last = len(self._pin.steps) - 1
         self._numbers[depth] += 1
-        named = bool(step.attribute) and attributes.get(step.attribute) == step.value
-        if named or (not step.attribute and self._numbers[depth] == step.number):
+        if attributes.get(attribute) == value if attribute else self._numbers[depth] == number:
             self._matched += 1
             self._numbers[depth + 1] = 0
-            self.parent_found = self.parent_found or depth == last - 1
+            self.parent_found |= depth == last - 1
             if depth == last and self._pin.attribute in attributes:
                 self._keep(attributes[self._pin.attribute])
             elif depth == last and not self._pin.attribute:
-                self._parser.CharacterDataHandler = self._take
+                self._text, self.parser.CharacterDataHandler = "", self._take
 
     def _take(self, text: str) -> None:
-        if self._begun - len(self._ended) == len(self._pin.steps):
-            self.texts.append(text)
+        if self._depth == self._matched:
+            self._text = shortened(self._text + text)
 
-    def _leave(self, depth: int = 0) -> None:
-        if self._matched == len(self._pin.steps) and not self._pin.attribute:
-            self._keep("".join(self.texts))
-            self.texts.clear()
-            self._parser.CharacterDataHandler = None
-        self._matched = depth
-
-    def held(self) -> tuple[int, int]:
-        self._begun -= len(self._ended)
-        self._ended.clear()
-        return self._begun, 0
+    def end(self, name: str) -> None:
+        self._depth -= 1
+        if self._depth < self._matched:
+            if self.parser.CharacterDataHandler:
+                self._keep(self._text)
+                self.parser.CharacterDataHandler = None
+            self._matched = self._depth
 
     def _keep(self, value: str) -> None:
         if len(self.values) < MAX_LISTED:  # so many different values are never all good
             self.values[one_line(shortened(value))] = None
 
-    def statement(self) -> Statement:
-        self._leave()
-        path = clean(self._pin.path, 200)
-        if self.holds_elements:
-            what = f"the record {path} holds elements"
-            return Statement(UNKNOWN, f"{what}: pin the one that holds the state, see --outline and -vv")
-        if not self.values and self.parent_found:
-            return Statement(CRITICAL, f"the report has no record {path}: {NO_RECORD}")
-        if not self.values:
-            what = f"the report has no record {path} and nothing that could hold it"
-            return Statement(UNKNOWN, f"{what}: its form has changed; see --outline, then pin it anew")
-        return with_place(worst_of([self._judged(value) for value in self.values]), self._pin.path)
+    def finding(self) -> Finding:
+        """What the record says: good, or else a failure, since the operator said where the state is."""
+        if self.values:
+            return with_place(worst_of([self._judged(value) for value in self.values]), self._pin.path)
+        what = f"the report has no record {clean(self._pin.path, 200)}"
+        if self.parent_found:
+            return Finding(CRITICAL, f"{what}: {NO_RECORD}")
+        what = f"{what} and nothing that could hold it: its form has changed"
+        return Finding(UNKNOWN, f"{what}; see --outline, then pin it anew")
 
-    def lines(self) -> list[str]:
-        return []
-
-    def _judged(self, value: str) -> Statement:
-        """A value is good, or else a failure: the operator said where the state is."""
-        if not value:
-            return Statement(CRITICAL, f"the pinned record is empty; {CHECK_KEY}")
+    def _judged(self, value: str) -> Finding:
         if value in (WORKS, self.working):
-            return Statement(OK, works_by("SenseLock ключ"), clean(value))
-        return whole_sentence(value) or failing(value)
+            return Finding(OK, works_by("SenseLock ключ"))
+        return whole_sentence(value) or failing(value or "nothing")
 
 
-# --- A report without a pin -------------------------------------------------------------------------
+class Element:
+    """An open element. `near`: it, or one that it stands in or beside, mentions the key."""
+
+    def __init__(self, name: str, attributes: dict[str, str], number: int, near: bool) -> None:
+        self.name, self.attributes, self.number, self.near = name, attributes, number, near
+        self.children: dict[str, int] = {}
+        self.text = ""
+
+    def step(self, suffix: str) -> str:
+        """It as a step of a path: by an attribute that names it and is not the path's end, or by number."""
+        for key, value in self.attributes.items():
+            names = len(value) < 61 and (key == "name" or KEY.search(value)) and suffix != f"/@{key}"
+            if names and re.fullmatch(r"[\w.,:;()+-]+(?: [\w.,:;()+-]+)*", value):
+                return f"{self.name}[@{key}='{value}']"
+        return self.name if self.number == 1 else f"{self.name}[{self.number}]"
 
 
-def step_of(name: str, attributes: dict[str, str], number: int, but: str = "") -> str:
-    """An element as a step of a path: by the attribute that names it, unless it is `but`, or by number."""
-    for key in [*(key for key, value in attributes.items() if KEY.search(value)), "name"]:
-        value = attributes.get(key, "")
-        if key != but and len(value) < 61 and re.fullmatch(r"[\w.,:;()+-]+(?: [\w.,:;()+-]+)*", value):
-            return f"{name}[@{key}='{value}']"
-    return name if number == 1 else f"{name}[{number}]"
-
-
-def may_tell(text: str) -> bool:
-    """Whether a text may mention the key or be a binding sentence. Quick: most texts of a report do not."""
-    return "lock" in text.lower() or ("[" in text and " -" in text)
-
-
-class Mentions(Walk):
-    """What in a report mentions the key or is a binding sentence, and values beside it that may be a state.
-
-    An element that mentions the key is good if it says nothing but a good binding sentence.
-    """
+class Mentions:
+    """What in a report mentions the key or is a binding sentence, and what is beside it, maybe its state."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.parser: Any = None
         self.count = 0  # elements that mention the key
-        self.good: Statement | None = None
-        self.failing: Statement | None = None
-        self.place = ""  # of the failing one, else of the good one
-        self.candidates: list[tuple[str, str]] = []  # path and value
-        self._open: list[tuple[str, dict[str, str], dict[str, int], int]] = [("", {}, {}, 1)]  # see start()
-        self._silent: set[str] = set()  # names that do not mention the key
-        self._kept: dict[int, str] = {}  # the texts of elements that are looked at, by their depth
-        self._near = MAX_DEPTH  # elements from this depth on are beside or in one that mentions the key
+        self.good: Finding | None = None  # one that says nothing but a good binding sentence
+        self.failing: Finding | None = None
+        self.candidates: list[tuple[int, str, str]] = []  # rank, path, value
+        self._open = [Element("", {}, 1, False)]
+
+    def held(self) -> int:
+        """How many characters are held for the elements that are open."""
+        return sum(OPEN_ELEMENT + len(element.children) + sum(map(len, element.attributes.values()))
+                   for element in self._open)  # fmt: skip
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if self.texts:
-            self._take_text()
-        children = self._open[-1][2]
-        number = children[name] = children.get(name, 0) + 1
-        self._open.append((name, attributes, {}, number))
-        if attributes or name not in self._silent:
-            for words in (name, *attributes, *attributes.values()):
-                if words not in self._silent and may_tell(words):
-                    self._notice(words)
-            if not may_tell(name):
-                self._silent.add(name)
+        above = self._open[-1]
+        number = above.children[name] = above.children.get(name, 0) + 1
+        near = above.near or any(map(KEY.search, (name, *attributes, *attributes.values())))
+        self._open.append(Element(name, attributes, number, near))
 
-    def _notice(self, words: str) -> None:
-        """Look at the innermost element when it ends, because of some words in it."""
-        depth = len(self._open)
-        self._kept.setdefault(depth, "")
-        if KEY.search(words) and len(self.candidates) < MAX_LISTED:
-            self._near = min(self._near, depth)
-
-    def _take_text(self) -> None:
-        text, depth = "".join(self.texts), len(self._open)
-        self.texts.clear()
-        if may_tell(text):
-            self._notice(text)
-        if depth in self._kept or depth >= self._near:
-            self._kept[depth] = shortened(self._kept.get(depth, "") + text)
+    def take(self, text: str) -> None:
+        element = self._open[-1]
+        element.text = shortened(element.text + text)
 
     def end(self, name: str) -> None:
-        if self.texts:
-            self._take_text()
-        if self._kept or len(self._open) >= self._near - 1:
-            self._judge(*self._open[-1])
+        element = self._open[-1]
+        said = {**{f"/@{key}": value for key, value in element.attributes.items()}, "": element.text}
+        if element.near or any("lock" in value.lower() or " -" in value for value in said.values()):
+            values = {suffix: line for suffix, value in said.items() if (line := one_line(value))}
+            self._judge(element, values)
         self._open.pop()
 
-    def _judge(self, name: str, attributes: dict[str, str], children: dict[str, int], number: int) -> None:
-        depth = len(self._open)
-        if depth < self._near or len(self.candidates) >= MAX_LISTED:
-            self._near = MAX_DEPTH
-        said = {**{f"/@{key}": value for key, value in attributes.items()}, "": self._kept.pop(depth, "")}
-        values = {suffix: one_line(value) for suffix, value in said.items() if value.strip()}
-        mentions = any(KEY.search(words) for words in (name, *attributes, *values.values()))
+    def _judge(self, element: Element, values: dict[str, str]) -> None:
+        mentions = any(map(KEY.search, (element.name, *element.attributes, *values.values())))
         self.count += mentions
+        self._open[-2].near |= mentions
         for suffix, value in values.items():
-            if children and not suffix:
+            if element.children and not suffix:
                 continue  # the text is not all that the element says
+            path = "/".join([*(above.step("") for above in self._open[:-1]), element.step(suffix)]) + suffix
             sentence = whole_sentence(value)
-            if sentence and sentence.state != OK and not self.failing:
-                self.failing, self.place = sentence, self._path(suffix)
-            elif sentence and mentions and len(values) == 1 and not children and not self.failing:
-                self.good, self.place = sentence, self._path(suffix)
-            if (sentence or mentions or depth >= self._near) and len(self.candidates) < MAX_LISTED:
-                self.candidates.append((self._path(suffix), value))
-
-    def _path(self, suffix: str) -> str:
-        *above, (name, attributes, _, number) = self._open[1:]
-        steps = [step_of(name, attributes, number) for name, attributes, _, number in above]
-        return "/".join(["", *steps, step_of(name, attributes, number, suffix[2:])]) + suffix
-
-    def held(self) -> tuple[int, int]:
-        return len(self._open), sum(sum(map(len, attributes.values())) + len(children)
-                                    for _, attributes, children, _ in self._open)  # fmt: skip
+            if sentence and sentence.state != OK:
+                self.failing = self.failing or with_place(sentence, path)
+            elif sentence and mentions and len(values) == 1 and not element.children:
+                self.good = with_place(sentence, path)
+            if (sentence or element.near or mentions) and len(self.candidates) < MAX_LISTED:
+                rank = 0 if value == WORKS or sentence else 2 if KEY.search(value) else 1
+                self.candidates.append((rank, path, value))
 
     def lines(self) -> list[str]:
-        """The candidates, each as the option that pins it."""
-        return [f"--record {clean(path, 400)}, now '{clean(value, 80)}'" for path, value in self.candidates]
+        """The candidates, each as the option that pins it; what is likely a state comes first."""
+        found = sorted(self.candidates, key=lambda candidate: candidate[0])
+        return [f"--record {clean(path, 400)}, now '{clean(value, 80)}'" for _, path, value in found]
 
-    def statement(self) -> Statement:
-        if self.failing:
-            return with_place(self.failing, self.place)
-        if self.count == 1 and self.good:
-            return with_place(self.good, self.place)
+    def finding(self) -> Finding:
+        """What the report says of the key."""
+        told = self.failing or (self.good if self.count == 1 else None)
+        if told:
+            return told
         if not self.count:
             what = f"the report has no record of a SenseLock key: {NO_RECORD}"
-            hint = "a report that names the key otherwise must be pinned (--record)"
-            return Statement(CRITICAL, f"{what}; {hint}")
-        ranks = [0 if value == WORKS or whole_sentence(value) else 2 if KEY.search(value) else 1
-                 for _, value in self.candidates]  # fmt: skip
-        option = self.lines()[ranks.index(min(ranks))] if ranks else "see --outline"
+            return Finding(CRITICAL, f"{what}; one that names it otherwise must be pinned (--record)")
+        option = next(iter(self.lines()), "see --outline")
         what = "the report mentions the key, but not in the server's own sentence alone"
-        return Statement(UNKNOWN, f"{what}: pin what holds its state ({option}); -vv lists {len(ranks)}")
+        listed = len(self.candidates)
+        return Finding(UNKNOWN, f"{what}: pin what holds its state ({option}); -vv lists {listed}")
 
 
-class Outline(Walk):
+class Outline(Mentions):
     """The paths of a report's elements and the names of their attributes, without any value."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.attributes: dict[str, dict[str, None]] = {}  # by the path of an element
-        self._open = [""]
+        self.paths: dict[str, dict[str, None]] = {}  # to the names of attributes
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        path = f"{self._open[-1]}/{name}"
-        self._open.append(path)
-        if path in self.attributes or len(self.attributes) < MAX_PATHS:
-            self.attributes.setdefault(path, {}).update(dict.fromkeys(attributes))
+        super().start(name, attributes)
+        path = "/".join(element.name for element in self._open)
+        if path in self.paths or len(self.paths) < MAX_PATHS:
+            self.paths.setdefault(path, {}).update(dict.fromkeys(attributes))
 
-    def end(self, name: str) -> None:
-        self._open.pop()
-
-    def held(self) -> tuple[int, int]:
-        return len(self._open), sum(map(len, self._open))
-
-    def statement(self) -> Statement:
-        return Statement(UNKNOWN, f"outline: {len(self.attributes)} kinds of elements, no values")
+    def finding(self) -> Finding:
+        """How much the outline lists."""
+        return Finding(UNKNOWN, f"outline: {len(self.paths)} kinds of elements, no values")
 
     def lines(self) -> list[str]:
         """One line an element: `/report/section/param @name @value`."""
-        return [" @".join([path, *names]) for path, names in self.attributes.items()]
+        return [" @".join([path, *names]) for path, names in self.paths.items()]
+
+
+Walk = Union[PinnedRecord, Mentions]
+"""What expat leads through a report: start(), end() and take() hear of elements and texts."""

@@ -1,6 +1,6 @@
 """The sentences in which a Kodeks server reports its binding and its protection errors: meaning and remedy.
 
-A new text is a new row of KINDS or MESSAGES. Pure: text in, a Statement out; nothing raises for odd text.
+A new text is a new row of KINDS or MESSAGES. Pure: text in, a Finding out; nothing raises for odd text.
 Sources: the binding line of the page /admin/lic ("Привязка: SenseLock ключ - [работает]") in 12,000 field
 captures; the vendor's table of protection errors, with its codes and whole messages.
 """
@@ -8,39 +8,21 @@ captures; the vendor's table of protection errors, with its codes and whole mess
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Sequence
 
-from ..contract.verdict import CRITICAL, OK, UNKNOWN, clean, worst
-
-if TYPE_CHECKING:
-    from typing import Sequence
-
-# --- Value objects ----------------------------------------------------------------------------------
-
-
-class Statement(NamedTuple):
-    """What a server says of its key: an exit code, a sentence that says it in full, the server's own text."""
-
-    state: int
-    sentence: str
-    text: str = ""
+from ..contract.run import Finding
+from ..contract.verdict import CRITICAL, OK, UNKNOWN, clean, rank
 
 
 class Reading(NamedTuple):
-    """What a source gave: the statement that decides, and what is known about the source.
+    """What a source gave: the finding that decides, hours since the report was made (None if nothing tells
+    it), bytes of XML (None for a page), lines for people."""
 
-    `age` is hours since the report was made, None if nothing tells it; `size` is bytes of XML, None for a
-    page; `notes` are lines for -v, `candidates` those for -vv.
-    """
-
-    statement: Statement
+    finding: Finding
     age: float | None = None
     size: int | None = None
-    notes: tuple[str, ...] = ()
-    candidates: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
-
-# --- The tables -------------------------------------------------------------------------------------
 
 WORKS = "работает"
 
@@ -96,26 +78,15 @@ MESSAGES: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((), "не работает", f"the protection does not work; {CHECK_KEY}"),  # SMART's alert says it of the key
 )  # fmt: skip
 
+NOT_DOCUMENTED = "an error that is not documented; look at the license page of the server"
 BINDING = re.compile(r"(.{1,300}?) - (\[.*|ошибка защиты.*)", re.IGNORECASE)
 _DRIVER_ERROR = r"(?:^|ошибка защиты\W{0,3})\W?5\.0\s"  # 665 as "5.0 <number> <operation>": 5.0 is a version
 _ERROR_NUMBER = r"ошибка защиты\D{0,12}([0-9]{1,6})"
-_LICENSE_MANAGER = (
-    r"(?:license manager configured at|менеджер лицензий настроен на) "
-    r"(\[[0-9a-f:.]{2,45}\]|[\w.-]{1,253}):([0-9]{1,5})(?![0-9])"
-)
-
-
-# --- What a text means ------------------------------------------------------------------------------
 
 
 def one_line(text: str) -> str:
     """The text with every run of blanks, line ends and no-break spaces made one blank."""
     return " ".join(text.split())
-
-
-def folded(text: str) -> str:
-    """The text as MESSAGES has it: lower case, no quotes, е for ё, the key's name in one spelling."""
-    return re.sub('["«»]', "", one_line(text).casefold().replace("ё", "е").replace("senslock", "senselock"))
 
 
 def remedy_for(text: str) -> str:
@@ -124,78 +95,56 @@ def remedy_for(text: str) -> str:
     The number of an error decides, then the words. A number without "Ошибка защиты" counts only if the text
     is nothing else.
     """
-    text = folded(text)
-    alone = re.fullmatch(r"\W*([0-9]{1,6})\W*", text)
-    numbers = [int(number) for number in re.findall(_ERROR_NUMBER, text)] + ([int(alone[1])] if alone else [])
+    text = one_line(text).casefold().replace("ё", "е").replace("senslock", "senselock")
+    text = re.sub('["«»]', "", text)
+    numbers = re.findall(_ERROR_NUMBER, text) or re.findall(r"^\W*([0-9]{1,6})\W*$", text)
     if re.search(_DRIVER_ERROR, text):
         numbers = [665]
-    by_number = (remedy for number in numbers for codes, _, remedy in MESSAGES if number in codes)
+    by_number = (remedy for number in map(int, numbers) for codes, _, remedy in MESSAGES if number in codes)
     by_words = (remedy for _, words, remedy in MESSAGES if words and words in text)
     return next(by_number, "") or next(by_words, "")
-
-
-def license_manager_in(text: str) -> tuple[str, int] | None:
-    """Host and port of the license manager, if the text names them. An IPv6 address has no brackets."""
-    match = re.search(_LICENSE_MANAGER, one_line(text), re.IGNORECASE)
-    return (match[1].strip("[]"), int(match[2])) if match and 1 <= int(match[2]) <= 65535 else None
 
 
 def works_by(kind: str) -> str:
     """The sentence for a binding of this kind that works, "" for a kind that is not known."""
     kind = re.sub("(?i)senslock", "SenseLock", kind)
     found = ((re.fullmatch(pattern, kind, re.IGNORECASE), sentence) for pattern, sentence in KINDS)
-    return next((sentence.format(*(clean(word, 60) for word in match.groups()))
-                 for match, sentence in found if match), "")  # fmt: skip
+    return next((sentence.format(*match.groups()) for match, sentence in found if match), "")
 
 
-def failing(text: str) -> Statement:
-    """The statement of a text that reports a failure."""
-    remedy = remedy_for(text) or "an error that is not documented; look at the license page of the server"
-    return Statement(CRITICAL, f"server reports: {clean(text)}: {remedy}", clean(text))
+def failing(text: str) -> Finding:
+    """The finding for a text that reports a failure."""
+    return Finding(CRITICAL, f"server reports: {clean(text)}: {remedy_for(text) or NOT_DOCUMENTED}")
 
 
-def unrecognised(what: str, text: str) -> Statement:
-    """The statement of a text whose meaning is not known."""
-    return Statement(UNKNOWN, f"{what}: '{clean(text, 200)}'", clean(text, 200))
+def unrecognised(what: str, text: str) -> Finding:
+    """The finding for a text whose meaning is not known."""
+    return Finding(UNKNOWN, f"{what}: '{clean(text, 200)}'")
 
 
-def judge_binding(text: str) -> Statement:
+def judge_binding(text: str) -> Finding:
     """What the text after "Привязка:" says. Only "[работает]" behind a known kind is good."""
     text = one_line(text)
     match = BINDING.fullmatch(text)
-    if not match:
-        what = "the binding is not recognised" if text else "the binding is empty"
-        return failing(text) if remedy_for(text) else unrecognised(what, text)
-    kind, state = match[1], match[2]
-    if state == f"[{WORKS}]":
-        what = "a binding of an unknown kind works"
-        return Statement(OK, works_by(kind), clean(text)) if works_by(kind) else unrecognised(what, text)
+    kind, state = match.groups() if match else ("", text)
+    if state == f"[{WORKS}]" and works_by(kind):
+        return Finding(OK, works_by(kind))
     inside = state[1:-1] if re.fullmatch(r"\[[^\[\]]*\]", state) else state
-    if remedy_for(inside) or state[0] != "[":
+    told = state[-1:] == "]" and inside.strip() and WORKS not in state.casefold()
+    if remedy_for(inside) or (match and (told or state[0] != "[")):
         return failing(inside)
-    if state[-1] != "]" or not inside.strip():
-        return unrecognised("the state of the binding is missing or cut off", text)
-    if WORKS in state.casefold():
-        return unrecognised("the state of the binding is not written as it is known", text)
-    return failing(inside)
+    return unrecognised("the binding is not recognised", text)
 
 
-def whole_sentence(text: str) -> Statement | None:
-    """The statement of a text that is a binding sentence and nothing else: a good one, or a known failure."""
+def whole_sentence(text: str) -> Finding | None:
+    """The finding for a text that is a binding sentence and nothing else: a good one, or a known failure."""
     text = re.sub("^Привязка: ?", "", one_line(text))
     match = BINDING.fullmatch(text)
-    if not match or not works_by(match[1]):
-        return None
-    statement = judge_binding(text)
-    known = statement.state == OK or (statement.state == CRITICAL and remedy_for(match[2].strip("[]")))
-    return statement if known else None
+    finding = judge_binding(text)
+    known = finding.state != UNKNOWN and not finding.sentence.endswith(NOT_DOCUMENTED)
+    return finding if match and works_by(match[1]) and known else None
 
 
-def worst_of(statements: Sequence[Statement]) -> Statement:
-    """The statement that decides: CRITICAL before UNKNOWN before OK. Bindings that disagree are never OK."""
-    state = worst(statement.state for statement in statements)
-    decisive = next(statement for statement in statements if statement.state == state)
-    if any(statement.state != state for statement in statements):
-        note = f"(one of {len(statements)} bindings, which disagree)"
-        return decisive._replace(sentence=f"{decisive.sentence} {note}")
-    return decisive
+def worst_of(findings: Sequence[Finding]) -> Finding:
+    """The finding that decides: CRITICAL before UNKNOWN before OK."""
+    return max(findings, key=lambda finding: rank(finding.state))
