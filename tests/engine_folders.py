@@ -156,7 +156,7 @@ def main() -> int:
                 print(future.result(), flush=True)
             except (CannotMake, OSError, subprocess.CalledProcessError) as error:
                 failures += 1
-                print(f"{folder.name}: {error}", file=sys.stderr, flush=True)
+                print(f"{folder.name}: {error}" if not isinstance(error, CannotMake) else error, file=sys.stderr, flush=True)
     return 1 if failures else 0
 
 
