@@ -46,6 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.workeroutput["left"] = dict(_left)
 
 
+@pytest.hookimpl(optionalhook=True)  # it is one of pytest-xdist
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Every worker of pytest-xdist has left out the same tests."""
     _left.clear()
