@@ -72,7 +72,7 @@ def started(request: pytest.FixtureRequest, checks: Path, tmp_path: Path) -> Ite
 
 def test_start_up(started: tuple[Command, Command]) -> None:
     """Measured three times at most: a captured list is at the edge (README.md), and the noise of a median is 2 %."""
-    measured = []
+    measured: list[float] = []
     while len(measured) < 3 and min(measured, default=9) > START_UP:
         measured.append(ratio(*started, PAIRS))
     assert min(measured) <= START_UP, measured
