@@ -12,8 +12,6 @@ import os
 import sys
 
 try:
-    if sys.version_info < (3, 9):
-        raise ImportError("Python 3.9 or newer is needed, this is %d.%d" % sys.version_info[:2])
     sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # python3 -I and -P leave it out
     from kodeks_monitoring.contract import deadline
 
@@ -26,12 +24,12 @@ except Exception as error:  # noqa: BLE001  whatever a failed copy left: no trac
 import argparse
 import re
 import time
-from typing import Any, Iterator
+from typing import Iterator
 
 import nagiosplugin
 from kodeks_monitoring.contract import options as kind
 from kodeks_monitoring.contract.private_files import read_private
-from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, judge, perfdata, run
+from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, judge, run
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem
 from kodeks_monitoring.kodeks import page, record, report
 from kodeks_monitoring.kodeks.server import Server, Unreachable
@@ -98,15 +96,11 @@ class KodeksKey(nagiosplugin.Resource):
             return read_page(self.server) if page_is_read else read_live_report(self.server, values)
         except Unreachable as problem:
             sentence, late = problem.args
-            raise Problem(sentence, deadline.state_when_late() if late else values.unreachable) from None
+            raise Problem(sentence, values.late if late else values.unreachable) from None
 
 
-class ReportAge(Part):
+class ReportAge(Number, Part):
     """The report's age in hours: judged, and a number with its ranges."""
-
-    def __init__(self, warning: Any, critical: Any) -> None:
-        super().__init__("age")
-        self.ranges = warning, critical
 
     def evaluate(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Result:
         hours = metric.value
@@ -116,9 +110,6 @@ class ReportAge(Part):
             why = "no date in its name" if hours is None else f"dated {-hours} hours in the future"
             sentence = f"the age of the report is not known ({why}): check its name, and the clocks"
         return nagiosplugin.Result(STATES[state], sentence, metric)
-
-    def performance(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> Any:
-        return perfdata("age", metric.value, "", *self.ranges)
 
 
 class WhatTheServerSays(nagiosplugin.Summary):
@@ -212,14 +203,16 @@ def server_of(values: argparse.Namespace) -> Server:
 def build(values: argparse.Namespace) -> nagiosplugin.Check:
     """The check as nagiosplugin runs it."""
     refuse_contradictions(values)
-    deadline.set_late_state(values.unreachable)
+    seconds, state = values.timeout
+    values.late = values.unreachable if state is None else state
+    deadline.set_limit(seconds, values.late)
     values.walk = record.Outline() if values.outline else record.Mentions()
     if values.record:
         values.walk = record.PinnedRecord(values.record, values.working or WORKS)
     key = KodeksKey(values)
     ranges = values.warning, values.critical
     values.verbose = values.verbose or values.outline
-    age = Number("age") if ranges == (None, None) else ReportAge(*ranges)
+    age = Number("age") if ranges == (None, None) else ReportAge("age", "", *ranges)
     numbers = Number("time", "s"), Number("size", "B"), Number("working")
     return nagiosplugin.Check(key, Part("key"), age, *numbers, WhatTheServerSays(key))
 

@@ -17,14 +17,11 @@ import re
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, Sequence
+from typing import Any, NoReturn, Sequence
 
 from .. import PROJECT
 from .failures import verdict_on
 from .verdict import CRITICAL, UNKNOWN, WARNING, Verdict, worst
-
-if TYPE_CHECKING:
-    import subprocess
 
 DEFAULT_LIMIT = 10.0  # seconds
 LONGEST_LIMIT = 86400.0  # seconds
@@ -37,8 +34,7 @@ class _Plugin:
     service = ""  # "" = the process is not taken over
     started = time.monotonic()
     limit = DEFAULT_LIMIT
-    state_of_limit: int | None = None  # None = -t names none
-    late_state = UNKNOWN
+    state_when_late = UNKNOWN
     waiting_for = "starting"
     part = ""
     stdout_closed = False
@@ -46,8 +42,8 @@ class _Plugin:
 
 
 _plugin = _Plugin()
-children: set[subprocess.Popen[bytes]] = set()
-"""Programs that this process has started and must not leave behind."""
+children: set[Any] = set()
+"""Programs (subprocess.Popen) that this process has started and must not leave behind."""
 
 
 def _seconds_left() -> float:
@@ -64,24 +60,14 @@ def remaining() -> float:
     return max(0.01, _seconds_left() - min(0.3, _plugin.limit * 0.1))
 
 
-def set_late_state(state: int) -> None:
-    """The state of a timeout where -t names none (UNKNOWN)."""
-    _plugin.late_state = state
-
-
-def state_when_late() -> int:
-    """The state of a timeout that the check notices itself: the one of -t, else that of set_late_state()."""
-    return _plugin.late_state if _plugin.state_of_limit is None else _plugin.state_of_limit
-
-
 def set_part(part: str) -> None:
     """From now on a line about a failure carries the perfdata `<part>_state`: the check has begun to ask."""
     _plugin.part = part
 
 
 def set_limit(limit: float, state: int | None) -> None:
-    """Set the seconds that this process may take, and the exit code of a timeout, None = not named."""
-    _plugin.limit, _plugin.state_of_limit = limit, state
+    """Set the seconds that this process may take, and the exit code of a timeout, None = UNKNOWN."""
+    _plugin.limit, _plugin.state_when_late = limit, UNKNOWN if state is None else state
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, max(_seconds_left(), 0) + 0.1)
 
@@ -111,7 +97,7 @@ def _watch() -> None:
 
 
 def _expire(*signal_and_frame: object) -> NoReturn:
-    state = state_when_late()
+    state = _plugin.state_when_late
     if not _plugin.speaking.acquire(False):
         time.sleep(0.1)  # the line is being written; a reader that never reads must not hold us
         os._exit(state)
@@ -176,7 +162,7 @@ def _kill_children() -> None:
         kill(child)
 
 
-def kill(child: subprocess.Popen[bytes]) -> None:
+def kill(child: Any) -> None:
     """End a program with its process group. One in uninterruptible sleep is not waited for."""
     with contextlib.suppress(OSError):  # it has ended
         if hasattr(os, "killpg"):

@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import TYPE_CHECKING, NoReturn, Sequence
+from typing import NoReturn, Sequence
+
+import nagiosplugin
 
 from .. import PROJECT, __version__
 from . import deadline
 from .private_files import read_extra_opts
 from .verdict import MAX_OUTPUT, UNKNOWN, Problem, clean, cut, keep_secret
-
-if TYPE_CHECKING:
-    import nagiosplugin
 
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"
 _RANGE = rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?"
@@ -30,8 +29,6 @@ def bad_value(text: str, problem: str) -> argparse.ArgumentTypeError:
 
 def threshold(text: str) -> nagiosplugin.Range:
     """A range `[@][start:][end]`."""
-    import nagiosplugin
-
     if not text or text == "@" or not re.fullmatch(_RANGE, text):
         raise bad_value(text, "is no range; write [@][start:][end], for example 1: or 30:365")
     try:

@@ -33,7 +33,7 @@ class Part(nagiosplugin.Context):
 
 
 class Number(nagiosplugin.Context):
-    """A number for graphs; its ranges are shown with it. It judges nothing."""
+    """A number for graphs, in plain decimal notation; its ranges are shown with it. It judges nothing."""
 
     def __init__(
         self, name: str, uom: str = "", warning: Range = None, critical: Range = None,
@@ -45,18 +45,11 @@ class Number(nagiosplugin.Context):
     def performance(
         self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource
     ) -> nagiosplugin.Performance | None:
-        return perfdata(self.name, metric.value, self.uom, *self.ranges, self.minimum)
-
-
-def perfdata(
-    label: str, value: float | None, uom: str = "", warning: Range = None, critical: Range = None,
-    minimum: int | None = None,
-) -> nagiosplugin.Performance | None:  # fmt: skip
-    """A number in plain decimal notation (at most six decimals) for graphs. No number, no perfdata."""
-    if value is None or not math.isfinite(value):
-        return None
-    number = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
-    return nagiosplugin.Performance(label, number, uom, warning, critical, minimum)
+        value = metric.value
+        if value is None or not math.isfinite(value):
+            return None
+        number = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
+        return nagiosplugin.Performance(self.name, number, self.uom, *self.ranges, self.minimum)
 
 
 def judge(value: float | None, warning: Range, critical: Range) -> int:

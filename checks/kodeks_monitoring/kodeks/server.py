@@ -167,6 +167,7 @@ class Server:
         target = "no address"
         with suppress(ValueError):
             target = urljoin(url, location).partition("#")[0]
+        target = re.sub(r"^(?:(http://[^/?]+):80|(https://[^/?]+):443)(?=[/?]|$)", r"\1\2", target)
         if not f"{target}/".lower().startswith(f"{self.url}/".lower()):
             origin = clean(re.sub("//[^/]*@", "//", "/".join(target.split("/")[:3])).lower(), 100)
             what = f"{answer.url} redirects to {origin}"

@@ -1,10 +1,8 @@
 """What the Linux kernel reports about USB devices, from sysfs. Nothing here opens a device.
 
 A device behind a frozen forwarder stays listed, but opening it hangs, beyond the reach of SIGKILL (measured
-with vhci_hcd on Linux 6.1). `idVendor`, `busnum`, `authorized` and other attributes answer at once; `serial`,
-`product` and `bConfigurationValue` wait for the device's lock, held by a program that waits for the device
-(kernel source, drivers/usb/core/sysfs.c).
-
+with vhci_hcd on Linux 6.1). `serial`, `product` and `bConfigurationValue` wait for the device's lock, held
+by a program that waits for the device (kernel source, drivers/usb/core/sysfs.c); others answer at once.
 A device's name is its place on the bus: "1-4.3" is port 3 of the hub in port 4 of bus 1.
 """
 
@@ -23,8 +21,7 @@ USB_DEVICES = "/sys/bus/usb/devices"
 DEVICE_NODES = "/dev/bus/usb"
 VHCI = "/sys/devices/platform/vhci_hcd.0"
 VHCI_NOTES = "/var/run/vhci_hcd"
-LOCK_LIMIT = 1.0
-"""Seconds for which a healthy device may be locked."""
+LOCK_LIMIT = 1.0  # seconds for which a healthy device may be locked
 STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
 
@@ -177,10 +174,9 @@ def _with_note(port: VhciPort) -> VhciPort:
 
 
 def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
-    """The ports that hold one and the same device of one server. All but one are dead: opening those hangs.
+    """The ports that hold one and the same device of one server: all but one are dead, opening those hangs.
 
-    After a network cut that this machine did not notice, the server offers the device again, and it gets
-    attached to one more port. Nothing tells which port is dead.
+    After a network cut that this machine did not notice, the device gets attached to one more port.
     """
     places = [(port.server, port.remote) for port in ports]
     return [port for port in ports if port.remote and places.count((port.server, port.remote)) > 1]
