@@ -1,10 +1,8 @@
 """How a plugin begins and ends: its deadline, signals, uncaught errors, and the one write of its line.
 
-nagiosplugin's time limit is SIGALRM raising an ordinary exception: `except Exception` swallows it, and C code
-that does not return never sees it. Here a thread writes the line itself and ends the process. Only C code
-that keeps the interpreter lock stops that thread; Python's regular expressions are such code, but they let
-signal handlers run, so SIGALRM stands behind the thread with the same line (measured with a stuck mutex, a
-busy loop, a runaway pattern).
+nagiosplugin's time limit is an exception from SIGALRM: `except Exception` swallows it, and C code that does
+not return never sees it. Here a thread writes the line itself and ends the process; behind it SIGALRM, for a
+runaway regular expression stops threads, not signals (measured with a mutex, a busy loop, a pattern).
 """
 
 from __future__ import annotations
@@ -20,17 +18,14 @@ import time
 from typing import Any, NoReturn, Sequence
 
 from .. import PROJECT
-from .failures import verdict_on
-from .verdict import CRITICAL, UNKNOWN, WARNING, Verdict, worst
+from .verdict import CRITICAL, UNKNOWN, WARNING, Verdict, verdict_on, worst
 
 DEFAULT_LIMIT = 10.0  # seconds
-LONGEST_LIMIT = 86400.0  # seconds
 ALARM_STATES = {"warning": WARNING, "critical": CRITICAL, "unknown": UNKNOWN, "1": 1, "2": 2, "3": 3}
 
 
 class _Plugin:
     """This process as a plugin. There is one."""
-
     service = ""  # "" = the process is not taken over
     started = time.monotonic()
     limit = DEFAULT_LIMIT
@@ -42,8 +37,7 @@ class _Plugin:
 
 
 _plugin = _Plugin()
-children: set[Any] = set()
-"""Programs (subprocess.Popen) that this process has started and must not leave behind."""
+children: set[Any] = set()  # programs (subprocess.Popen) that must not be left behind
 
 
 def _seconds_left() -> float:
@@ -75,11 +69,10 @@ def set_limit(limit: float, state: int | None) -> None:
 def parse_limit(text: str) -> tuple[float, int | None] | None:
     """`SECONDS[:STATE]`: seconds up to a day, and the exit code of a timeout, None where it is not named.
 
-    None = the text has another form.
-    """
+    None = the text has another form."""
     form = r"([0-9]{1,5}(?:\.[0-9]{1,6})?)(?::(warning|critical|unknown|[123]))?"
     found = re.fullmatch(form, text.lower())
-    if not found or not 0 < float(found[1]) <= LONGEST_LIMIT:
+    if not found or not 0 < float(found[1]) <= 86400:
         return None
     return float(found[1]), ALARM_STATES[found[2]] if found[2] else None
 
@@ -104,7 +97,8 @@ def _expire(*signal_and_frame: object) -> NoReturn:
     sentence = f"timed out after {_plugin.limit:g} s while {_plugin.waiting_for}"
     try:  # the line first: a child may be in uninterruptible sleep
         _write(_rendered(Verdict(state, sentence)))
-        _kill_children()
+        for child in list(children):
+            kill(child)
     finally:
         os._exit(state)
 
@@ -114,8 +108,7 @@ def end(verdict: Verdict) -> NoReturn:
 
     A verdict that nobody could read is not a good one: if stdout is closed or full, OK and WARNING leave as
     UNKNOWN. os._exit() is used because the interpreter's shutdown may print to stderr, and a stuck thread of
-    a C library could hold it up.
-    """
+    a C library could hold it up."""
     output = _rendered(verdict)  # before the lock: what it raises must still be told
     end_with(verdict.state, output)
 
@@ -123,7 +116,8 @@ def end(verdict: Verdict) -> NoReturn:
 def end_with(state: int, output: bytes) -> NoReturn:
     """Like end(), with an output that is rendered already."""
     _plugin.speaking.acquire()
-    _kill_children()
+    for child in list(children):
+        kill(child)
     os._exit(state if _write(output) else worst((state, UNKNOWN)))
 
 
@@ -157,11 +151,6 @@ def _ended_by_signal(number: int, frame: object) -> None:
     end(Verdict(UNKNOWN, f"{name} while {_plugin.waiting_for}"))
 
 
-def _kill_children() -> None:
-    for child in list(children):
-        kill(child)
-
-
 def kill(child: Any) -> None:
     """End a program with its process group. One in uninterruptible sleep is not waited for."""
     with contextlib.suppress(OSError):  # it has ended
@@ -177,7 +166,10 @@ def take_over(service: str) -> None:
     if _plugin.service:
         return
     _plugin.service = service
-    _fill_standard_descriptors()
+    # Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        _plugin.stdout_closed |= null == 1
+    os.dup2(null, 2)
     sys.excepthook = lambda kind, error, trace: end(verdict_on(error, trace, _plugin.waiting_for))
     # A file cut by a failed copy ends without a word, and exit 0 would mean OK.
     silent = f"ended without a verdict: the file is incomplete; install {PROJECT} again"
@@ -194,23 +186,12 @@ def take_over(service: str) -> None:
         signal.signal(getattr(signal, name), actions[name])
 
 
-def _fill_standard_descriptors() -> None:
-    """Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr."""
-    null = os.open(os.devnull, os.O_RDWR)
-    while null <= 2:
-        _plugin.stdout_closed = _plugin.stdout_closed or null == 1
-        null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 2)
-    os.close(null)
-
-
 def start(service: str, module: str) -> None:  # the last of this file, so that a cut copy lacks it
     """The first call of a check: from here on its deadline runs and every failure becomes a line.
 
     `module` is the caller's __name__. The process is taken over only if the check is the program itself (run
     as a file, by its console script, or from a zip application): importing a check as a library changes
-    nothing.
-    """
+    nothing."""
     program = os.path.basename(sys.argv[0] if sys.argv else "")
     if module == "__main__" or os.path.splitext(program)[0] == module:
         take_over(service)

@@ -45,13 +45,6 @@ def time_limit(text: str) -> tuple[float, int | None]:
     return limit
 
 
-def alarm_state(text: str) -> int:
-    """The exit code of a state that is not OK, by its name or number: warning, critical, unknown, 1, 2, 3."""
-    if text.lower() not in deadline.ALARM_STATES:
-        raise bad_value(text, "is no state; write warning, critical or unknown")
-    return deadline.ALARM_STATES[text.lower()]
-
-
 def tcp_port(text: str) -> int:
     """A TCP port, 1 to 65535."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
@@ -93,8 +86,7 @@ def proper_text(text: str) -> str:
 def as_text(word: str) -> str:
     """A word of the command line as the text that was meant: engines write UTF-8, whatever their locale.
 
-    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates for bytes.
-    """
+    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates for bytes."""
     try:
         return os.fsencode(word).decode("utf-8") if os.name == "posix" else word
     except UnicodeError:
@@ -104,10 +96,8 @@ def as_text(word: str) -> str:
 class Options(argparse.ArgumentParser):
     """The options of a check: those that every plugin has, and those that the check adds.
 
-    A bad option is UNKNOWN with a sentence (argparse: exit 2, which means CRITICAL, and nothing on stdout).
-    No option may be abbreviated: a misspelt `--crit` must not be dropped in silence. `secret_keys` are keys
-    that an ini section may set and the command line may not.
-    """
+    A bad option is UNKNOWN with a sentence (argparse: exit 2, and nothing on stdout). No option may be
+    abbreviated. `secret_keys` are keys that an ini section may set and the command line may not."""
 
     def __init__(self, prog: str, description: str, examples: str, secret_keys: Sequence[str] = ()) -> None:
         super().__init__(
@@ -178,7 +168,7 @@ class Options(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """-h and -V: the text, cut at the contract's size, and exit 3."""
         encoding = deadline.output_encoding()
-        output = cut(message or "", MAX_OUTPUT, lambda text: text.encode(encoding, "backslashreplace"))
+        output = cut(message or "", MAX_OUTPUT, lambda text: text.encode(encoding, "replace"))
         deadline.end_with(UNKNOWN, output)
 
 
