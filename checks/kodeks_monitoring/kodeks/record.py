@@ -194,7 +194,7 @@ class Mentions:
             elif sentence and mentions and len(values) == 1 and not element.children:
                 self.good = with_place(sentence, path)
             if (sentence or element.near or mentions) and len(self.candidates) < MAX_LISTED:
-                rank = 0 if value == WORKS or sentence else 2 if KEY.search(value) else 1
+                rank = 0 if value == WORKS or sentence else 2 if KEY.fullmatch(value) else 1
                 self.candidates.append((rank, path, value))
 
     def lines(self) -> list[str]:
