@@ -1,37 +1,33 @@
 #!/usr/bin/env python3
 """Does the Kodeks server itself report that its SenseLock key works?
 
-The last link of the chain that keeps a Kodeks/Techexpert server licensed. Facts and their sources:
-
-* the binding line of the license page /admin/lic: 12,000 field captures (kodeks/page.py and kodeks/texts.py);
-* `POST /sysinfo/si_save_request` with type=zip or type=xml makes the sysinfo report (the SMART project's
-  manual). Its schema is not public: kodeks/report.py reads it, kodeks/record.py judges what it says.
+The binding line of the license page /admin/lic is proven by 12,000 field captures (kodeks/page.py, texts.py).
+`POST /sysinfo/si_save_request` with type=zip or type=xml makes the sysinfo report (the SMART project's
+manual); its schema is not public: kodeks/report.py reads it, kodeks/record.py judges what it says.
 """
 
 import os
 import sys
 
 try:
-    if sys.version_info < (3, 9):
-        raise ImportError("Python 3.9 or newer is needed, this is %d.%d" % sys.version_info[:2])
     sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # python3 -I and -P leave it out
     from kodeks_monitoring.contract import deadline
 
     deadline.start("KODEKS_XML", __name__)
 except Exception as error:  # noqa: BLE001  whatever a failed copy left: no traceback, no exit code 1
-    reason = ascii(str(error)).strip("'\"")
+    reason = ascii(str(error))[1:-1]
     print("KODEKS_XML UNKNOWN - the check cannot start (%s): copy the whole checks folder again" % reason)
     raise SystemExit(3) from None
 
 import argparse
 import re
 import time
-from typing import Any, Iterator
+from typing import Iterator
 
 import nagiosplugin
 from kodeks_monitoring.contract import options as kind
 from kodeks_monitoring.contract.private_files import read_private
-from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, judge, perfdata, run
+from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, Says, judge, run
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem
 from kodeks_monitoring.kodeks import page, record, report
 from kodeks_monitoring.kodeks.server import Server, Unreachable
@@ -39,7 +35,6 @@ from kodeks_monitoring.kodeks.texts import WORKS, Reading, worst_of
 
 LICENSE_PAGE = "/admin/lic"
 REPORT_PAGE = "/sysinfo/si_save_request"
-OLDEST_LIVE_REPORT = 26  # hours between the clocks of two places on earth
 
 
 def read_page(server: Server) -> Reading:
@@ -64,7 +59,7 @@ def read_live_report(server: Server, values: argparse.Namespace) -> Reading:
     reading = report.read(answer.pieces(), name[1] if name else "", values.walk, time.time())
     if (reading.size or 0) < 1000:  # a real one has 20 MB
         raise Problem(f"the server sent {reading.size} bytes of XML, no sysinfo report: look at the server")
-    if reading.finding.state == OK and abs(reading.age or 0) > OLDEST_LIVE_REPORT:
+    if reading.finding.state == OK and abs(reading.age or 0) > 26:  # hours between two clocks on earth
         what = f"the server sent a report of {reading.age:.1f} hours ago instead of a new one"
         return reading._replace(finding=Finding(UNKNOWN, f"{what}: check its clock, and what answers at -p"))
     return reading
@@ -98,15 +93,11 @@ class KodeksKey(nagiosplugin.Resource):
             return read_page(self.server) if page_is_read else read_live_report(self.server, values)
         except Unreachable as problem:
             sentence, late = problem.args
-            raise Problem(sentence, deadline.state_when_late() if late else values.unreachable) from None
+            raise Problem(sentence, values.late if late else values.unreachable) from None
 
 
-class ReportAge(Part):
+class ReportAge(Number, Part):
     """The report's age in hours: judged, and a number with its ranges."""
-
-    def __init__(self, warning: Any, critical: Any) -> None:
-        super().__init__("age")
-        self.ranges = warning, critical
 
     def evaluate(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Result:
         hours = metric.value
@@ -116,22 +107,6 @@ class ReportAge(Part):
             why = "no date in its name" if hours is None else f"dated {-hours} hours in the future"
             sentence = f"the age of the report is not known ({why}): check its name, and the clocks"
         return nagiosplugin.Result(STATES[state], sentence, metric)
-
-    def performance(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> Any:
-        return perfdata("age", metric.value, "", *self.ranges)
-
-
-class WhatTheServerSays(nagiosplugin.Summary):
-    """What the check says when all is well, and the lines of -v."""
-
-    def __init__(self, key: KodeksKey) -> None:
-        self.key = key
-
-    def ok(self, results: nagiosplugin.Results) -> str:
-        return self.key.reading.finding.sentence
-
-    def verbose(self, results: nagiosplugin.Results) -> list[str]:
-        return list(self.key.reading.lines)
 
 
 def options() -> kind.Options:
@@ -154,7 +129,8 @@ def options() -> kind.Options:
            help="the password is FILE's first line; or key password in an ini section, or $KODEKS_PASSWORD")
     server("--source", choices=("page", "zip", "xml"),
            help="page: read the binding line of /admin/lic; zip, xml: have it make its sysinfo report (page)")
-    server("--unreachable", metavar="STATE", type=kind.alarm_state, default="unknown",
+    server("--unreachable", metavar="STATE", type=str.lower, default="unknown",
+           choices=deadline.ALARM_STATES,
            help="state if it cannot be reached, fails, or something else answers in its place (unknown)")
     stored = parser.add_argument_group("the report").add_argument
     stored("--file", metavar="PATH", type=kind.proper_text, help="read a stored report, ZIP or XML")
@@ -212,16 +188,20 @@ def server_of(values: argparse.Namespace) -> Server:
 def build(values: argparse.Namespace) -> nagiosplugin.Check:
     """The check as nagiosplugin runs it."""
     refuse_contradictions(values)
-    deadline.set_late_state(values.unreachable)
+    seconds, state = values.timeout
+    values.unreachable = deadline.ALARM_STATES[values.unreachable]
+    values.late = values.unreachable if state is None else state
+    deadline.set_limit(seconds, values.late)
     values.walk = record.Outline() if values.outline else record.Mentions()
     if values.record:
         values.walk = record.PinnedRecord(values.record, values.working or WORKS)
     key = KodeksKey(values)
     ranges = values.warning, values.critical
     values.verbose = values.verbose or values.outline
-    age = Number("age") if ranges == (None, None) else ReportAge(*ranges)
+    age = Number("age") if ranges == (None, None) else ReportAge("age", "", *ranges)
+    says = Says(lambda results: key.reading.finding.sentence, lambda results: key.reading.lines)
     numbers = Number("time", "s"), Number("size", "B"), Number("working")
-    return nagiosplugin.Check(key, Part("key"), age, *numbers, WhatTheServerSays(key))
+    return nagiosplugin.Check(key, Part("key"), age, *numbers, says)
 
 
 def main() -> None:

@@ -9,14 +9,12 @@ import os
 import sys
 
 try:
-    if sys.version_info < (3, 9):
-        raise ImportError("Python 3.9 or newer is needed, this is %d.%d" % sys.version_info[:2])
     sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # python3 -I and -P leave it out
     from kodeks_monitoring.contract import deadline
 
     deadline.start("SENSELOCK", __name__)
 except Exception as error:  # noqa: BLE001  whatever a failed copy left: no traceback, no exit code 1
-    reason = ascii(str(error)).strip("'\"")
+    reason = ascii(str(error))[1:-1]
     print("SENSELOCK UNKNOWN - the check cannot start (%s): copy the whole checks folder again" % reason)
     raise SystemExit(3) from None
 
@@ -25,7 +23,7 @@ from typing import Any, Iterator, NamedTuple, Optional, Sequence
 
 import nagiosplugin
 from kodeks_monitoring.contract.options import Options, proper_text, threshold, usb_id
-from kodeks_monitoring.contract.run import Finding, Number, Part, judge, run
+from kodeks_monitoring.contract.run import Finding, Number, Part, Says, judge, run
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
 from kodeks_monitoring.machine import usb
 
@@ -41,7 +39,6 @@ KEYS = {
 }
 """SenseLock keys by VID:PID (usb.ids). The vendor alone is not enough: it makes other tokens, too."""
 
-LONGEST_STRING = 300  # a USB string has 126 characters: whole, for two serials may differ in the last one
 
 
 class Device(NamedTuple):
@@ -49,9 +46,7 @@ class Device(NamedTuple):
 
     `name` is its place on the bus ("1-4.3"). `serial` is None where it cannot be read or was not asked for,
     "" where the device has none (no document says whether real keys have one). `obstacle` is why it cannot be
-    used, with the remedy; `missing_node` is the path of its device node where that is missing.
-    """
-
+    used, with the remedy; `missing_node` is the path of its device node where that is missing."""
     usb_id: str
     name: str
     model: str
@@ -95,7 +90,7 @@ class UsbBus(nagiosplugin.Resource):
     def look(self) -> None:
         """List the bus through libusb, the kernel first: where a device is stuck, listing would hang."""
         deadline.doing("asking whether the USB devices answer")
-        obstacles = usb.obstacles(usb.device_names(), lock_limit())
+        obstacles = usb.obstacles()
         self.ports = usb.vhci_ports() or ()
         stuck = [name for name in sorted(obstacles) if obstacles[name] == usb.STUCK]
         refuse_to_hang([self.device(usb.usb_id_of(name), name) for name in stuck], self.wanted)
@@ -122,19 +117,14 @@ class UsbBus(nagiosplugin.Resource):
         return Device(usb_id, name, model, serial, where, obstacle, usb.missing_node(name))
 
 
-def lock_limit() -> float:
-    """How long to wait for a device's lock: with a short -t the check must still name the stuck device."""
-    return min(usb.LOCK_LIMIT, deadline.remaining() / 2)
-
-
 def read_string(name: str, attribute: str) -> Optional[str]:
     """A string of the device; "" where it has no such string, None where it cannot be read."""
     deadline.doing(f"reading the {attribute} of the USB device at {name}")
     path = f"{usb.USB_DEVICES}/{name}/{attribute}"
     if not os.path.exists(path):
         return ""
-    text = usb.read_attributes_within([path], lock_limit()).get(path)
-    return None if text is None else clean(text, LONGEST_STRING)
+    text = usb.read_attributes_within([path]).get(path)
+    return None if text is None else clean(text)
 
 
 def refuse_to_hang(stuck: Sequence[Device], wanted: Sequence[str]) -> None:
@@ -209,9 +199,8 @@ def judge_serials(wanted: Sequence[str], keys: Sequence[Device]) -> Iterator[Fin
     """--serial: a key with each serial must be here. One that cannot be read is UNKNOWN, not absent."""
     unreadable = ", ".join(key.name for key in keys if key.serial is None)
     others = ", ".join(key.serial or "a key without serial" for key in keys) or "no key at all"
-    for serial in dict.fromkeys(clean(text, LONGEST_STRING) for text in wanted):
-        if any(key.serial == serial for key in keys):
-            continue
+    missing = {clean(text) for text in wanted} - {key.serial for key in keys}
+    for serial in sorted(missing):
         if unreadable:
             sentence = f"cannot tell whether the key with serial {serial} is here"
             remedy = "see whether its forwarder hangs, or leave --serial out"
@@ -265,20 +254,10 @@ def absence(bus: UsbBus) -> str:
     return f"{sentence}, but {closest[0]}: if that is the key, give its --usb-id" if closest else sentence
 
 
-class Sentence(nagiosplugin.Summary):
-    """What the check says when all is well, and the lines of -v (the keys) and -vv (every device)."""
-
-    def __init__(self, bus: UsbBus) -> None:
-        self.bus = bus
-
-    def ok(self, results: nagiosplugin.Results) -> str:
-        return tally(self.bus)
-
-    def verbose(self, results: nagiosplugin.Results) -> list[str]:
-        lines = [f"key {key.describe()}" for key in self.bus.keys]
-        if self.bus.values.verbose > 1:
-            lines += [f"device {item.describe()}" for item in self.bus.devices if item not in self.bus.keys]
-        return lines
+def details(bus: UsbBus) -> list[str]:
+    """The lines of -v (the keys) and -vv (every device)."""
+    others = [item for item in bus.devices if item not in bus.keys and bus.values.verbose > 1]
+    return [*(f"key {key.describe()}" for key in bus.keys), *(f"device {item.describe()}" for item in others)]
 
 
 def options() -> Options:
@@ -308,7 +287,8 @@ def build(values: argparse.Namespace) -> nagiosplugin.Check:
     bus = UsbBus(values)
     keys = Number("keys", "", values.warning, values.critical, minimum=0)
     forwarded = Number("forwarded", minimum=0)
-    return nagiosplugin.Check(bus, keys, forwarded, Part("key"), Part("location"), Sentence(bus))
+    says = Says(lambda results: tally(bus), lambda results: details(bus))
+    return nagiosplugin.Check(bus, keys, forwarded, Part("key"), Part("location"), says)
 
 
 def main() -> None:

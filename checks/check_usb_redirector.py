@@ -9,14 +9,12 @@ import os
 import sys
 
 try:
-    if sys.version_info < (3, 9):
-        raise ImportError("Python 3.9 or newer is needed, this is %d.%d" % sys.version_info[:2])
     sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # python3 -I and -P leave it out
     from kodeks_monitoring.contract import deadline
 
     deadline.start("USB_REDIRECTOR", __name__)
 except Exception as error:  # noqa: BLE001  whatever a failed copy left: no traceback, no exit code 1
-    reason = ascii(str(error)).strip("'\"")
+    reason = ascii(str(error))[1:-1]
     print("USB_REDIRECTOR UNKNOWN - the check cannot start (%s): copy the whole checks folder again" % reason)
     raise SystemExit(3) from None
 
@@ -27,10 +25,9 @@ import time
 from typing import Iterator, Optional
 
 import nagiosplugin
-from kodeks_monitoring.contract.failures import verdict_on
 from kodeks_monitoring.contract.options import Options, bad_value, host_name, proper_text, tcp_port, threshold
-from kodeks_monitoring.contract.run import Finding, Number, Part, run
-from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, Problem
+from kodeks_monitoring.contract.run import Finding, Number, Part, Results, Says, run
+from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, Problem, verdict_on
 from kodeks_monitoring.forwarders import ask
 from kodeks_monitoring.forwarders import product as forwarder
 
@@ -94,19 +91,16 @@ class Forwarder(nagiosplugin.Resource):
             yield from (nagiosplugin.Metric(part, what) for name, what in facts.findings if name == part)
 
 
-class Spoken(nagiosplugin.Summary):
-    """What the check says when all is well, and the lines of -v: every finding, and what the list holds."""
+def all_well(results: Results) -> str:
+    """What the check says when all is well."""
+    return "; ".join(dict.fromkeys(result.hint for result in results if result.hint))
 
-    def __init__(self, facts: ask.Facts) -> None:
-        self.facts = facts
 
-    def ok(self, results: nagiosplugin.Results) -> str:
-        return "; ".join(dict.fromkeys(result.hint for result in results if result.hint))
-
-    def verbose(self, results: nagiosplugin.Results) -> "list[str]":
-        lines = [f"{result.state.text}: {result.hint}" for result in results if result.hint]
-        devices = self.facts.listing.devices if self.facts.listing else ()
-        return lines + [f"device {forwarder.judge_state(device).sentence}" for device in devices]
+def details(results: Results, facts: ask.Facts) -> "list[str]":
+    """The lines of -v: every finding, and what the list holds."""
+    lines = [f"{result.state.text}: {result.hint}" for result in results if result.hint]
+    devices = facts.listing.devices if facts.listing else ()
+    return lines + [f"device {forwarder.judge_state(device).sentence}" for device in devices]
 
 
 def license_term(text: str) -> datetime.date:
@@ -227,7 +221,8 @@ def build(values: argparse.Namespace) -> nagiosplugin.Check:
     return nagiosplugin.Check(
         Forwarder(facts), Number("license_days", warning=values.warning, critical=values.critical),
         *(Number(name, minimum=0) for name in ("processes", "devices")), Number("time", "s", minimum=0),
-        *map(Part, ("license", "process", "answer", "device")), Spoken(facts),
+        *map(Part, ("license", "process", "answer", "device")),
+        Says(all_well, lambda results: details(results, facts)),
     )  # fmt: skip
 
 

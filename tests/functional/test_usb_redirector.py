@@ -656,6 +656,18 @@ def test_a_ghost_is_not_good() -> None:
         assert attached(bus, "--device", KEY) == expect(CRITICAL, f"{twice} | devices=0;;;0 time=Ts;;;0")
 
 
+def test_a_ghost_without_a_note_is_not_good() -> None:
+    """An ordinary user may not read what `usbip attach` noted: bus and device number at the server tell the device."""
+    with UsbBus() as bus, UsbIpServer() as server:
+        bus.load_vhci(8)
+        bus.add_key(where="usbip")
+        there = ("-H", server.host, "-p", str(server.port))
+        dead = f"key {KEY} is attached over a dead connection: run usbip detach, then attach it again"
+        assert attached(bus, "--device", KEY, *there) == expect(CRITICAL, f"{dead} | devices=0;;;0 time=Ts;;;0")
+        server.occupy("1-2")
+        assert attached(bus, "--device", KEY, *there) == expect(OK, f"key {KEY} is attached here | devices=1;;;0 time=Ts;;;0")
+
+
 def test_an_attached_key_that_the_kernel_blocks() -> None:
     with UsbBus() as bus, UsbIpServer() as server:
         bus.load_vhci(8)

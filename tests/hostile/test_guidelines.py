@@ -9,7 +9,7 @@ import math
 import nagiosplugin
 import pytest
 from kodeks_monitoring.contract.options import threshold
-from kodeks_monitoring.contract.run import judge, perfdata
+from kodeks_monitoring.contract.run import Number, judge
 from kodeks_monitoring.contract.verdict import Verdict
 from lab import guidelines
 
@@ -71,7 +71,8 @@ NUMBERS = (0, 7, -3, 10**30, 0.0, -0.0, 0.1, 1 / 3, 1e-9, 1e21, -2.5e-7, math.na
 
 @pytest.mark.parametrize("value", NUMBERS, ids=str)
 def test_perfdata_is_a_plain_number_or_nothing(value: float | None) -> None:
-    written = perfdata("a", value, "s", nagiosplugin.Range("@-1.5:20"), nagiosplugin.Range("~:3"), 0)
+    number = Number("a", "s", nagiosplugin.Range("@-1.5:20"), nagiosplugin.Range("~:3"), 0)
+    written = number.performance(nagiosplugin.Metric("a", value, context="a"), nagiosplugin.Resource())
     line = Verdict(0, "x", () if written is None else (str(written),)).render("X")
     assert guidelines.output_breaches(line, 0) == []
     assert (b" | a=" in line) == (value is not None and math.isfinite(value)), "the contract drops no piece in silence"

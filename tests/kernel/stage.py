@@ -149,7 +149,8 @@ class Stage:
     def use_the_key(self) -> None:
         """A program, as Kodeks itself would, asks the frozen key something and never comes back."""
         self.guest.must("sh", "-c", f"python3 -c '{USE_THE_KEY}' >/dev/null 2>&1 &")
-        self.guest.until("grep -qs '^State:.D' /proc/[0-9]*/status")
+        # Not "some process is in state D", which others are for a moment: the program holds the key's lock.
+        self.guest.until(f"! timeout -s KILL 1 cat {FORWARDED}/serial >/dev/null 2>&1")
 
     def thaw(self) -> None:
         """The forwarder goes on; whoever waited for the key gets its answer."""

@@ -4,14 +4,12 @@ import os
 import sys
 
 try:
-    if sys.version_info < (3, 9):
-        raise ImportError("Python 3.9 or newer is needed, this is %d.%d" % sys.version_info[:2])
     sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # python3 -I and -P leave it out
     from kodeks_monitoring.contract import deadline
 
     deadline.start("APPLES", __name__)
 except Exception as error:  # noqa: BLE001  whatever a failed copy left: no traceback, no exit code 1
-    reason = ascii(str(error)).strip("'\"")
+    reason = ascii(str(error))[1:-1]
     print("APPLES UNKNOWN - the check cannot start (%s): copy the whole checks folder again" % reason)
     raise SystemExit(3) from None
 

@@ -7,12 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import nagiosplugin
 import pytest
 from kodeks_monitoring.contract import deadline, verdict
 from kodeks_monitoring.contract.deadline import limit_in
 from kodeks_monitoring.contract.options import host_name, split_extra_opts, threshold, time_limit
 from kodeks_monitoring.contract.private_files import parse_ini, read_private
-from kodeks_monitoring.contract.run import judge, perfdata
+from kodeks_monitoring.contract.run import Number, judge
 from kodeks_monitoring.contract.verdict import (
     CRITICAL,
     MAX_OUTPUT,
@@ -162,7 +163,8 @@ def test_judge(spec: str, value: float | None, expected: int) -> None:
     ],
 )
 def test_perfdata(value: float | None, expected: str) -> None:
-    assert str(perfdata("x", value, "", None, threshold("1:"), 0)) == expected
+    number = Number("x", "", None, threshold("1:"), 0)
+    assert str(number.performance(nagiosplugin.Metric("x", value), nagiosplugin.Resource())) == expected
 
 
 @pytest.mark.parametrize(

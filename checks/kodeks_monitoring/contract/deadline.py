@@ -1,10 +1,8 @@
 """How a plugin begins and ends: its deadline, signals, uncaught errors, and the one write of its line.
 
-nagiosplugin's time limit is SIGALRM raising an ordinary exception: `except Exception` swallows it, and C code
-that does not return never sees it. Here a thread writes the line itself and ends the process. Only C code
-that keeps the interpreter lock stops that thread; Python's regular expressions are such code, but they let
-signal handlers run, so SIGALRM stands behind the thread with the same line (measured with a stuck mutex, a
-busy loop, a runaway pattern).
+nagiosplugin's time limit is an exception from SIGALRM: `except Exception` swallows it, and C code that does
+not return never sees it. Here a thread writes the line itself and ends the process; behind it SIGALRM, for a
+runaway regular expression stops threads, not signals (measured with a mutex, a busy loop, a pattern).
 """
 
 from __future__ import annotations
@@ -17,28 +15,21 @@ import re
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, Sequence
+from typing import Any, NoReturn, Sequence
 
 from .. import PROJECT
-from .failures import verdict_on
-from .verdict import CRITICAL, UNKNOWN, WARNING, Verdict, worst
-
-if TYPE_CHECKING:
-    import subprocess
+from .verdict import CRITICAL, UNKNOWN, WARNING, Verdict, verdict_on, worst
 
 DEFAULT_LIMIT = 10.0  # seconds
-LONGEST_LIMIT = 86400.0  # seconds
 ALARM_STATES = {"warning": WARNING, "critical": CRITICAL, "unknown": UNKNOWN, "1": 1, "2": 2, "3": 3}
 
 
 class _Plugin:
     """This process as a plugin. There is one."""
-
     service = ""  # "" = the process is not taken over
     started = time.monotonic()
     limit = DEFAULT_LIMIT
-    state_of_limit: int | None = None  # None = -t names none
-    late_state = UNKNOWN
+    state_when_late = UNKNOWN
     waiting_for = "starting"
     part = ""
     stdout_closed = False
@@ -46,8 +37,7 @@ class _Plugin:
 
 
 _plugin = _Plugin()
-children: set[subprocess.Popen[bytes]] = set()
-"""Programs that this process has started and must not leave behind."""
+children: set[Any] = set()  # programs (subprocess.Popen) that must not be left behind
 
 
 def _seconds_left() -> float:
@@ -64,24 +54,14 @@ def remaining() -> float:
     return max(0.01, _seconds_left() - min(0.3, _plugin.limit * 0.1))
 
 
-def set_late_state(state: int) -> None:
-    """The state of a timeout where -t names none (UNKNOWN)."""
-    _plugin.late_state = state
-
-
-def state_when_late() -> int:
-    """The state of a timeout that the check notices itself: the one of -t, else that of set_late_state()."""
-    return _plugin.late_state if _plugin.state_of_limit is None else _plugin.state_of_limit
-
-
 def set_part(part: str) -> None:
     """From now on a line about a failure carries the perfdata `<part>_state`: the check has begun to ask."""
     _plugin.part = part
 
 
 def set_limit(limit: float, state: int | None) -> None:
-    """Set the seconds that this process may take, and the exit code of a timeout, None = not named."""
-    _plugin.limit, _plugin.state_of_limit = limit, state
+    """Set the seconds that this process may take, and the exit code of a timeout, None = UNKNOWN."""
+    _plugin.limit, _plugin.state_when_late = limit, UNKNOWN if state is None else state
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, max(_seconds_left(), 0) + 0.1)
 
@@ -89,11 +69,10 @@ def set_limit(limit: float, state: int | None) -> None:
 def parse_limit(text: str) -> tuple[float, int | None] | None:
     """`SECONDS[:STATE]`: seconds up to a day, and the exit code of a timeout, None where it is not named.
 
-    None = the text has another form.
-    """
+    None = the text has another form."""
     form = r"([0-9]{1,5}(?:\.[0-9]{1,6})?)(?::(warning|critical|unknown|[123]))?"
     found = re.fullmatch(form, text.lower())
-    if not found or not 0 < float(found[1]) <= LONGEST_LIMIT:
+    if not found or not 0 < float(found[1]) <= 86400:
         return None
     return float(found[1]), ALARM_STATES[found[2]] if found[2] else None
 
@@ -111,14 +90,15 @@ def _watch() -> None:
 
 
 def _expire(*signal_and_frame: object) -> NoReturn:
-    state = state_when_late()
+    state = _plugin.state_when_late
     if not _plugin.speaking.acquire(False):
         time.sleep(0.1)  # the line is being written; a reader that never reads must not hold us
         os._exit(state)
     sentence = f"timed out after {_plugin.limit:g} s while {_plugin.waiting_for}"
     try:  # the line first: a child may be in uninterruptible sleep
         _write(_rendered(Verdict(state, sentence)))
-        _kill_children()
+        for child in list(children):
+            kill(child)
     finally:
         os._exit(state)
 
@@ -128,8 +108,7 @@ def end(verdict: Verdict) -> NoReturn:
 
     A verdict that nobody could read is not a good one: if stdout is closed or full, OK and WARNING leave as
     UNKNOWN. os._exit() is used because the interpreter's shutdown may print to stderr, and a stuck thread of
-    a C library could hold it up.
-    """
+    a C library could hold it up."""
     output = _rendered(verdict)  # before the lock: what it raises must still be told
     end_with(verdict.state, output)
 
@@ -137,7 +116,8 @@ def end(verdict: Verdict) -> NoReturn:
 def end_with(state: int, output: bytes) -> NoReturn:
     """Like end(), with an output that is rendered already."""
     _plugin.speaking.acquire()
-    _kill_children()
+    for child in list(children):
+        kill(child)
     os._exit(state if _write(output) else worst((state, UNKNOWN)))
 
 
@@ -171,12 +151,7 @@ def _ended_by_signal(number: int, frame: object) -> None:
     end(Verdict(UNKNOWN, f"{name} while {_plugin.waiting_for}"))
 
 
-def _kill_children() -> None:
-    for child in list(children):
-        kill(child)
-
-
-def kill(child: subprocess.Popen[bytes]) -> None:
+def kill(child: Any) -> None:
     """End a program with its process group. One in uninterruptible sleep is not waited for."""
     with contextlib.suppress(OSError):  # it has ended
         if hasattr(os, "killpg"):
@@ -191,7 +166,10 @@ def take_over(service: str) -> None:
     if _plugin.service:
         return
     _plugin.service = service
-    _fill_standard_descriptors()
+    # Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        _plugin.stdout_closed |= null == 1
+    os.dup2(null, 2)
     sys.excepthook = lambda kind, error, trace: end(verdict_on(error, trace, _plugin.waiting_for))
     # A file cut by a failed copy ends without a word, and exit 0 would mean OK.
     silent = f"ended without a verdict: the file is incomplete; install {PROJECT} again"
@@ -208,23 +186,12 @@ def take_over(service: str) -> None:
         signal.signal(getattr(signal, name), actions[name])
 
 
-def _fill_standard_descriptors() -> None:
-    """Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr."""
-    null = os.open(os.devnull, os.O_RDWR)
-    while null <= 2:
-        _plugin.stdout_closed = _plugin.stdout_closed or null == 1
-        null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 2)
-    os.close(null)
-
-
 def start(service: str, module: str) -> None:  # the last of this file, so that a cut copy lacks it
     """The first call of a check: from here on its deadline runs and every failure becomes a line.
 
     `module` is the caller's __name__. The process is taken over only if the check is the program itself (run
     as a file, by its console script, or from a zip application): importing a check as a library changes
-    nothing.
-    """
+    nothing."""
     program = os.path.basename(sys.argv[0] if sys.argv else "")
     if module == "__main__" or os.path.splitext(program)[0] == module:
         take_over(service)

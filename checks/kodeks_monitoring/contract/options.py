@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import TYPE_CHECKING, NoReturn, Sequence
+from typing import NoReturn, Sequence
+
+import nagiosplugin
 
 from .. import PROJECT, __version__
 from . import deadline
 from .private_files import read_extra_opts
 from .verdict import MAX_OUTPUT, UNKNOWN, Problem, clean, cut, keep_secret
-
-if TYPE_CHECKING:
-    import nagiosplugin
 
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?"
 _RANGE = rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?"
@@ -30,8 +29,6 @@ def bad_value(text: str, problem: str) -> argparse.ArgumentTypeError:
 
 def threshold(text: str) -> nagiosplugin.Range:
     """A range `[@][start:][end]`."""
-    import nagiosplugin
-
     if not text or text == "@" or not re.fullmatch(_RANGE, text):
         raise bad_value(text, "is no range; write [@][start:][end], for example 1: or 30:365")
     try:
@@ -46,13 +43,6 @@ def time_limit(text: str) -> tuple[float, int | None]:
     if limit is None:
         raise bad_value(text, "is no time limit; write SECONDS[:STATE], for example 10:critical")
     return limit
-
-
-def alarm_state(text: str) -> int:
-    """The exit code of a state that is not OK, by its name or number: warning, critical, unknown, 1, 2, 3."""
-    if text.lower() not in deadline.ALARM_STATES:
-        raise bad_value(text, "is no state; write warning, critical or unknown")
-    return deadline.ALARM_STATES[text.lower()]
 
 
 def tcp_port(text: str) -> int:
@@ -96,8 +86,7 @@ def proper_text(text: str) -> str:
 def as_text(word: str) -> str:
     """A word of the command line as the text that was meant: engines write UTF-8, whatever their locale.
 
-    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates for bytes.
-    """
+    What is not UTF-8 stays as Python took it: text in the locale's own encoding, or surrogates for bytes."""
     try:
         return os.fsencode(word).decode("utf-8") if os.name == "posix" else word
     except UnicodeError:
@@ -107,10 +96,8 @@ def as_text(word: str) -> str:
 class Options(argparse.ArgumentParser):
     """The options of a check: those that every plugin has, and those that the check adds.
 
-    A bad option is UNKNOWN with a sentence (argparse: exit 2, which means CRITICAL, and nothing on stdout).
-    No option may be abbreviated: a misspelt `--crit` must not be dropped in silence. `secret_keys` are keys
-    that an ini section may set and the command line may not.
-    """
+    A bad option is UNKNOWN with a sentence (argparse: exit 2, and nothing on stdout). No option may be
+    abbreviated. `secret_keys` are keys that an ini section may set and the command line may not."""
 
     def __init__(self, prog: str, description: str, examples: str, secret_keys: Sequence[str] = ()) -> None:
         super().__init__(
@@ -181,7 +168,7 @@ class Options(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """-h and -V: the text, cut at the contract's size, and exit 3."""
         encoding = deadline.output_encoding()
-        output = cut(message or "", MAX_OUTPUT, lambda text: text.encode(encoding, "backslashreplace"))
+        output = cut(message or "", MAX_OUTPUT, lambda text: text.encode(encoding, "replace"))
         deadline.end_with(UNKNOWN, output)
 
 

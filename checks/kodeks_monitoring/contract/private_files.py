@@ -25,8 +25,7 @@ def read_private(path: str, purpose: str, limit: int = 4096, private: bool = Tru
     """The text of a small file. With `private`, a file that all users may read or write is refused.
 
     `purpose` is the option that named it. Bytes that are not UTF-8 survive as surrogates. Every failure is a
-    Problem that names the file and the remedy.
-    """
+    Problem that names the file and the remedy."""
     deadline.doing(f"reading {clean(path, 120)}")
     shown = f"{purpose}: {clean(path, 120)}"
     try:
@@ -52,12 +51,10 @@ def read_extra_opts(
     section, _, path = wanted.partition("@")
     section = section or default_section
     if not path:
-        override = os.environ.get("MP_CONFIG_FILE") or os.environ.get("NAGIOS_CONFIG_PATH")
         places = [f"{folder}/{name}" for name in INI_NAMES for folder in INI_FOLDERS]
-        candidates = [override] if override else places
-        path = next((name for name in candidates if os.path.exists(name)), "")
+        path = os.environ.get("MP_CONFIG_FILE") or next(filter(os.path.exists, places), "")
         if not path:
-            looked = f"looked for {candidates[0]} and the like"
+            looked = f"looked for {places[0]} and the like"
             raise Problem(f"--extra-opts: no ini file found; {looked}; name one with @FILE")
     options = parse_ini(read_private(path, "--extra-opts", LARGEST_INI, private=False), section)
     if options is None:
@@ -71,8 +68,7 @@ def read_extra_opts(
 def parse_ini(text: str, section: str) -> list[tuple[str, str | None]] | None:
     """Keys and values of every section of that name, in order, repeated keys kept. None = no such section.
 
-    The form of the Monitoring Plugins: `key=value` or a bare `key`; # or ; begins a line of comment.
-    """
+    The form of the Monitoring Plugins: `key=value` or a bare `key`; # or ; begins a line of comment."""
     found, inside = False, False
     options: list[tuple[str, str | None]] = []
     # str.splitlines() also ends a line at U+0085, U+2028 and others, and would part a password there.

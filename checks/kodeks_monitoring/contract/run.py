@@ -5,22 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import Callable, NamedTuple, NoReturn, Optional
+from typing import Callable, NamedTuple, NoReturn, Optional, Sequence
 
 import nagiosplugin
 
 from . import deadline
 from .options import Options
-from .verdict import CRITICAL, OK, UNKNOWN, WARNING, Verdict, rank, worst
+from .verdict import CRITICAL, OK, RANKED, UNKNOWN, WARNING, Verdict, worst
 
 Range = Optional[nagiosplugin.Range]
-STATES = (nagiosplugin.Ok, nagiosplugin.Warn, nagiosplugin.Critical, nagiosplugin.Unknown)
-"""nagiosplugin's states by exit code."""
+Results = nagiosplugin.Results
+STATES = (nagiosplugin.Ok, nagiosplugin.Warn, nagiosplugin.Critical, nagiosplugin.Unknown)  # by exit code
 
 
 class Finding(NamedTuple):
     """One judged thing: an exit code and the sentence for it."""
-
     state: int
     sentence: str
 
@@ -33,7 +32,7 @@ class Part(nagiosplugin.Context):
 
 
 class Number(nagiosplugin.Context):
-    """A number for graphs; its ranges are shown with it. It judges nothing."""
+    """A number for graphs, in plain decimal notation; its ranges are shown with it. It judges nothing."""
 
     def __init__(
         self, name: str, uom: str = "", warning: Range = None, critical: Range = None,
@@ -45,18 +44,24 @@ class Number(nagiosplugin.Context):
     def performance(
         self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource
     ) -> nagiosplugin.Performance | None:
-        return perfdata(self.name, metric.value, self.uom, *self.ranges, self.minimum)
+        value = metric.value
+        if value is None or not math.isfinite(value):
+            return None
+        number = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
+        return nagiosplugin.Performance(self.name, number, self.uom, *self.ranges, self.minimum)
 
 
-def perfdata(
-    label: str, value: float | None, uom: str = "", warning: Range = None, critical: Range = None,
-    minimum: int | None = None,
-) -> nagiosplugin.Performance | None:  # fmt: skip
-    """A number in plain decimal notation (at most six decimals) for graphs. No number, no perfdata."""
-    if value is None or not math.isfinite(value):
-        return None
-    number = str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
-    return nagiosplugin.Performance(label, number, uom, warning, critical, minimum)
+class Says(nagiosplugin.Summary):
+    """What a check says when all is well, and the lines of -v: two functions of the results."""
+
+    def __init__(self, ok: Callable[[Results], str], verbose: Callable[[Results], Sequence[str]]) -> None:
+        self._ok, self._verbose = ok, verbose
+
+    def ok(self, results: Results) -> str:
+        return self._ok(results)
+
+    def verbose(self, results: Results) -> list[str]:
+        return list(self._verbose(results))
 
 
 def judge(value: float | None, warning: Range, critical: Range) -> int:
@@ -74,8 +79,7 @@ def run(
     """Read the options, make the check of them (`build`), run it, speak and end.
 
     `part` is the check's main part. A run that fails after its options were read says so in perfdata,
-    `<part>_state`; without it the check did not come to ask anything.
-    """
+    `<part>_state`; without it the check did not come to ask anything."""
     deadline.take_over(service)
     deadline.doing("reading the options")
     values = options.parse(sys.argv[1:])
@@ -90,7 +94,7 @@ def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
     """What a check says that has run: every problem, the worst first, or that all is well."""
     results = list(check.results.results)  # in the order of the metrics; the iterator sorts by state
     state = worst(int(result.state) for result in results)
-    problems = sorted(results, key=lambda item: -rank(int(item.state)))
+    problems = sorted(results, key=lambda item: -RANKED.index(int(item.state)))
     hints = dict.fromkeys(item.hint or "no reason given" for item in problems if int(item.state) != OK)
     sentence = "; ".join(hints) or (check.summary.ok(check.results) if results else "nothing was judged")
     details = check.summary.verbose(check.results) if verbose else ()

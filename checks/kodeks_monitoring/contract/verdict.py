@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from types import TracebackType
 from typing import Callable, Iterable, NamedTuple
+
+from .. import PROJECT
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 STATE_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+RANKED = (OK, WARNING, UNKNOWN, CRITICAL)  # by how bad they are: an operator must see a proven fault first
 MAX_OUTPUT = 4000  # bytes: Nagios' worker loses bytes beyond a read of 4096 (measured with 4.4.6)
 
 _secrets: list[str] = []  # the longest first, since a short one may be a part of it
 
 
-def rank(state: int) -> int:
-    """How bad a state is: OK, WARNING, UNKNOWN, CRITICAL. An operator must see a proven fault first."""
-    return (OK, WARNING, UNKNOWN, CRITICAL).index(state)
-
-
 def worst(states: Iterable[int]) -> int:
     """The state that outranks the others. Where nothing was judged it is UNKNOWN."""
-    return max(states, key=rank, default=UNKNOWN)
+    return max(states, key=RANKED.index, default=UNKNOWN)
 
 
 class Problem(Exception):
@@ -49,8 +49,7 @@ def clean(text: object, limit: int = 300) -> str:
     """`text` as a harmless piece of a line: printable, single blanks, no `|`, at most `limit` characters.
 
     A server, a USB string or a tool may send line ends, terminal escapes, the separator of perfdata, or
-    characters that reorder a line. `str.isprintable` denies them all.
-    """
+    characters that reorder a line. `str.isprintable` denies them all."""
     piece = str(text)[: limit * 20 + 1200]  # a megabyte of blanks is not looked at
     for secret in _secrets:  # before anything is cut: nothing recognises half a password
         piece = piece.replace(secret, "***")
@@ -70,7 +69,6 @@ def cut(text: str, room: int, encoded: Callable[[str], bytes]) -> bytes:
 
 class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
     """What a process says when it ends: an exit code, a sentence, perfdata, further lines for people."""
-
     state: int
     sentence: str
     perfdata: tuple[str, ...] = ()
@@ -80,8 +78,7 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
         """The output: `SERVICE STATE - sentence | perfdata`, then the details, at most MAX_OUTPUT bytes.
 
         Whole detail lines give way first, then the end of the sentence, perfdata never. A character that the
-        encoding lacks becomes a backslash escape.
-        """
+        encoding lacks becomes a backslash escape."""
 
         def encoded(text: str) -> bytes:
             return text.encode(encoding, "backslashreplace")
@@ -95,3 +92,36 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
                 break
             output += line
         return output
+
+
+LIBRARIES = {  # those that are not Python's own, by module: Debian's package and PyPI's
+    "nagiosplugin": ("python3-nagiosplugin", "nagiosplugin"),
+    "usb": ("python3-usb", "pyusb"),
+    "psutil": ("python3-psutil", "psutil"),
+}
+
+
+def _sentence_for(error: BaseException, trace: TracebackType | None, waiting_for: str) -> str:
+    module = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+    if module in LIBRARIES and isinstance(error, ModuleNotFoundError):
+        debian, pip = LIBRARIES[module]
+        return f"the Python library {pip} is missing: install the package {debian}, or run pip install {pip}"
+    if module == "kodeks_monitoring" or (isinstance(error, SyntaxError) and "kodeks_" in str(error.filename)):
+        return f"the check is incomplete ({clean(error, 200)}): copy the whole checks folder again"
+    if isinstance(error, MemoryError):
+        return f"out of memory while {waiting_for}"
+    if isinstance(error, OSError) and error.filename:
+        return f"{clean(error.filename, 160)} cannot be read: {clean(error.strerror, 100)}; check its rights"
+    where = ""
+    while trace is not None:
+        where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    what = f"{type(error).__name__}: {clean(error, 200)}"
+    return f"internal error while {waiting_for}: {what}{where}; please report it to {PROJECT}"
+
+
+def verdict_on(error: BaseException, trace: TracebackType | None, waiting_for: str) -> Verdict:
+    """The verdict on an exception that reached the top. `waiting_for` is what the check was doing."""
+    if isinstance(error, Problem):
+        return Verdict(error.state, str(error))
+    return Verdict(UNKNOWN, _sentence_for(error, trace, waiting_for))

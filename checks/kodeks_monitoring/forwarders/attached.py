@@ -1,7 +1,5 @@
 """USB/IP: what this machine has attached, and what the servers behind it offer. Nothing opens a device.
-
-A frozen forwarder leaves its key listed by the kernel (measured on Linux 6.1), so its server is asked.
-"""
+A frozen forwarder leaves its key listed by the kernel (measured on Linux 6.1), so its server is asked."""
 
 from __future__ import annotations
 
@@ -67,7 +65,9 @@ def is_it(listed: Device, server: str, port: usb.VhciPort, device: Device) -> bo
     """Whether what a server lists is the device on this port. usbipd-win shows what is in use, too."""
     if listed.state == usbip.OFFERED_OR_USED:
         return listed.usb_id == device.usb_id and port.remote in ("", listed.place)
-    return (server, listed.place) == (port.server, port.remote)
+    if port.remote:
+        return (server, listed.place) == (port.server, port.remote)
+    return (listed.usb_id, listed.devid) == (device.usb_id, port.devid)  # only root may read the note
 
 
 def servers_of(ports: list[usb.VhciPort], facts: Facts) -> list[tuple[str, int]]:

@@ -1,8 +1,7 @@
 """What is publicly known of a forwarder, one module of products/ each; its license and list as findings.
 
-A state that is not known is never good, and several devices with one name must agree.
-Lines end at "\\n" alone: str.splitlines() also splits at characters that a device's name may contain, and a
-name could add lines of its own. For the same reason a line is told by its place, and a list by its end.
+A state that is not known is never good, and several devices with one name must agree. A device's name may
+contain what looks like a line, so lines end at "\\n" alone, and a list is known by its end.
 """
 
 from __future__ import annotations
@@ -46,18 +45,18 @@ TWO_WAYS = unknown_state("its line can be read in two ways")
 
 
 class Device(NamedTuple):
-    """One device: `usb_id` is "vid:pid" in lower case, "" where the list names none; `place` its address."""
-
+    """One device: `usb_id` is "vid:pid" in lower case, "" where the list names none; `place` its address;
+    `devid` the bus and device number at a USB/IP server, as in machine.usb.VhciPort."""
     name: str
     usb_id: str
     state: Finding
     user: str = ""
     place: str = ""
+    devid: int = 0
 
 
 class Listing(NamedTuple):
     """A list that was read: its devices, what it means that one is absent, and what to do about that."""
-
     devices: tuple[Device, ...] = ()
     absent: Finding = Finding(CRITICAL, "is not offered by the forwarder")
     remedy: str = "is the key plugged in at the forwarder, and shared?"
@@ -74,9 +73,7 @@ class Product(NamedTuple):
     command, or "process:NAME", "service:NAME". `read` reads the lines of its list: a Listing, or a Finding if
     the tool says in known words why there is none, or None if this is no whole list; without `read` nobody
     has published one. `exit_codes` are those of a tool that answers by them alone: (part, Finding). A tool
-    whose `exit_code_counts` is False ends with any code.
-    """
-
+    whose `exit_code_counts` is False ends with any code."""
     title: str
     needs_license: bool = False
     port: int = 0
@@ -84,8 +81,6 @@ class Product(NamedTuple):
     read: Callable[[Lines], Reading] | None = None
     exit_codes: Mapping[int, tuple[str, Finding]] = {}
     exit_code_counts: bool = True
-    processes: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
 
 
 def product_names() -> list[str]:
@@ -135,8 +130,7 @@ def split_user(line: str) -> tuple[str, Finding, str]:
     """A line without its user, the state of its device, and the user if that is not this machine.
 
     Captures of VirtualHere, DistKontrolUSB, Digi: `(In-use by you)`, `(In-use by: (LOGIN) at ADDRESS)`,
-    `(In-use by:NAME (LOGIN) at ADDRESS (HOST))`, `(In-use by:HOST at ADDRESS)`. A name may look like that.
-    """
+    `(In-use by:NAME (LOGIN) at ADDRESS (HOST))`, `(In-use by:HOST at ADDRESS)`. A name may look like that."""
     match = re.fullmatch(r"(.*?) \(In-use by([^()]*(?:\([^()]*\)[^()]*)*)\)", line)
     if line.count("(In-use by") > bool(match):
         return match[1] if match else line, TWO_WAYS, ""

@@ -8,7 +8,7 @@ So a report without a pin is OK only in the server's own sentence; what anything
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Union, cast
 
 from ..contract.options import bad_value
 from ..contract.run import Finding
@@ -38,9 +38,7 @@ def with_place(finding: Finding, path: str) -> Finding:
 class Pin(NamedTuple):
     """The place that --record names: the elements from the root, and an attribute or "".
 
-    An element is its name, and its number among its like, or an attribute and the value that it must have.
-    """
-
+    An element is its name, and its number among its like, or an attribute and the value that it must have."""
     steps: tuple[tuple[str, int, str, str], ...]
     attribute: str
     path: str
@@ -61,9 +59,7 @@ def parse_pin(path: str) -> Pin:
 
 class PinnedRecord:
     """The values of a pinned record: its attribute, or the text of an element that holds no others."""
-
-    parser: Any = None
-    take: Any = None  # of texts, it hears only those of the record
+    parser = take = cast(Any, None)  # of texts, it hears only those of the record
     lines: Any = list  # it has none
 
     def __init__(self, pin: Pin, working: str = WORKS) -> None:
@@ -198,7 +194,7 @@ class Mentions:
             elif sentence and mentions and len(values) == 1 and not element.children:
                 self.good = with_place(sentence, path)
             if (sentence or element.near or mentions) and len(self.candidates) < MAX_LISTED:
-                rank = 0 if value == WORKS or sentence else 2 if KEY.search(value) else 1
+                rank = 0 if value == WORKS or sentence else 2 if KEY.fullmatch(value) else 1
                 self.candidates.append((rank, path, value))
 
     def lines(self) -> list[str]:

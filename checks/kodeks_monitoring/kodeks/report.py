@@ -1,7 +1,7 @@
 """The sysinfo report of a Kodeks server, XML or ZIP: read as a stream, in the same memory whatever its size.
 
-The whole report is read: one that is cut off proves nothing. A real one has 20 MB, its ZIP 256 to 282 KB.
-Its name `report_<reg>_YYYYMMDD_HHMM` and that it may be SQLite since 2023 are the SMART project's words.
+The whole report is read: one that is cut off proves nothing. The SMART project documents its sizes (20 MB,
+as ZIP 256 to 282 KB), its name `report_<reg>_YYYYMMDD_HHMM`, and that since 2023 it may be SQLite.
 """
 
 from __future__ import annotations
@@ -123,8 +123,7 @@ def age_of(shown: str, made: float | None) -> float | None:
     """Hours since the report `NAME` or `MEMBER in NAME` was made; None if nothing tells it.
 
     The documented name counts, in the server's local time; of two names the older one. A date that no
-    calendar has makes the age unknown. Without such a name `made` counts. Six minutes ahead count as none.
-    """
+    calendar has makes the age unknown. Without such a name `made` counts. Six minutes ahead count as none."""
     found = re.findall(r"(?i)report_\S*?([0-9]{8}_[0-9]{4})(?:[0-9]{2})?(?:\.\w+)?(?= in |$)", shown)
     try:
         made = min((datetime.strptime(date, "%Y%m%d_%H%M").timestamp() for date in found), default=made)

@@ -1,8 +1,7 @@
 """A Kodeks server as a client of HTTP sees it: cookies, redirects, the login, refusals.
 
-Sources: the login pages, the 307 that sets cookies, the refusals and the Node monitor that answers in front
-of Kodeks are field captures of 65 to 90 installations; the rest is RFC 9110. A run is one session, and its
-cookies and login go to nobody else.
+Sources: field captures of 65 to 90 installations (login pages, the 307 that sets cookies, refusals), and
+RFC 9110. A run is one session, and its cookies and login go to nobody else.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from functools import cached_property
 from typing import Iterator
 from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
-from .. import __version__
+from .. import PROJECT
 from ..contract import deadline
 from ..contract.verdict import Problem, clean, keep_secret
 from ..machine import tcp
 from .page import decode_page, refusal_on
 
-AGENT = f"check_kodeks_xml/{__version__}"
 LOGIN_PAGE = "/users/login.asp"
 MAX_PAGE = 2 << 20
 MAX_REDIRECTS = 5
@@ -167,6 +165,7 @@ class Server:
         target = "no address"
         with suppress(ValueError):
             target = urljoin(url, location).partition("#")[0]
+        target = re.sub(r"^(?:(http://[^/?]+):80|(https://[^/?]+):443)(?=[/?]|$)", r"\1\2", target)
         if not f"{target}/".lower().startswith(f"{self.url}/".lower()):
             origin = clean(re.sub("//[^/]*@", "//", "/".join(target.split("/")[:3])).lower(), 100)
             what = f"{answer.url} redirects to {origin}"
@@ -177,7 +176,7 @@ class Server:
         parts = urlsplit(url)
         connection = http.client.HTTPConnection(str(parts.hostname))
         opened = connection.sock = connected(parts, self._insecure)
-        headers = {"Host": parts.netloc, "User-Agent": AGENT, "Accept": "*/*", "Connection": "close"}
+        headers = {"Host": parts.netloc, "User-Agent": PROJECT, "Accept": "*/*", "Connection": "close"}
         if self._cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         if self._login:

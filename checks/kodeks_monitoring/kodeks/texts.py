@@ -1,8 +1,7 @@
 """The sentences in which a Kodeks server reports its binding and its protection errors: meaning and remedy.
 
-A new text is a new row of KINDS or MESSAGES. Pure: text in, a Finding out; nothing raises for odd text.
-Sources: the binding line of the page /admin/lic ("Привязка: SenseLock ключ - [работает]") in 12,000 field
-captures; the vendor's table of protection errors, with its codes and whole messages.
+A new text is a new row of KINDS or MESSAGES. Nothing here raises for odd text. Sources: the binding line of
+the page /admin/lic in 12,000 field captures; the vendor's table of protection errors with whole messages.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ import re
 from typing import NamedTuple, Sequence
 
 from ..contract.run import Finding
-from ..contract.verdict import CRITICAL, OK, UNKNOWN, clean, rank
+from ..contract.verdict import CRITICAL, OK, RANKED, UNKNOWN, clean
 
 
 class Reading(NamedTuple):
     """What a source gave: the finding that decides, hours since the report was made (None if nothing tells
     it), bytes of XML (None for a page), lines for people."""
-
     finding: Finding
     age: float | None = None
     size: int | None = None
@@ -93,8 +91,7 @@ def remedy_for(text: str) -> str:
     """What a failing text means and what to do first, "" for a text that is not known.
 
     The number of an error decides, then the words. A number without "Ошибка защиты" counts only if the text
-    is nothing else.
-    """
+    is nothing else."""
     text = one_line(text).casefold().replace("ё", "е").replace("senslock", "senselock")
     text = re.sub('["«»]', "", text)
     numbers = re.findall(_ERROR_NUMBER, text) or re.findall(r"^\W*([0-9]{1,6})\W*$", text)
@@ -147,4 +144,4 @@ def whole_sentence(text: str) -> Finding | None:
 
 def worst_of(findings: Sequence[Finding]) -> Finding:
     """The finding that decides: CRITICAL before UNKNOWN before OK."""
-    return max(findings, key=lambda finding: rank(finding.state))
+    return max(findings, key=lambda finding: RANKED.index(finding.state))

@@ -18,9 +18,7 @@ class CommandOutput(NamedTuple):
 
     `failure` is "" when it ended by itself within its limits, else a phrase that completes "COMMAND ...", for
     example "does not exist" or "did not end within 5 s". `code` is its exit code; negative = the signal that
-    ended it; None = it was never started or had to be killed.
-    """
-
+    ended it; None = it was never started or had to be killed."""
     stdout: bytes
     code: int | None
     failure: str = ""
@@ -30,8 +28,7 @@ def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) 
     """Run a program for at most `limit` seconds and `max_bytes` bytes of output.
 
     It has a process group of its own and is killed with it. A grandchild that keeps the output open takes the
-    whole limit, and what the program itself has printed counts.
-    """
+    whole limit, and what the program itself has printed counts."""
     limit = min(limit, deadline.remaining())
     until = time.monotonic() + limit
     try:
@@ -39,13 +36,10 @@ def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) 
         child = subprocess.Popen(
             command, stdin=null, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True
         )
-    except FileNotFoundError:
-        return CommandOutput(b"", None, "does not exist")
-    except PermissionError:
-        return CommandOutput(b"", None, "may not be executed")
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-        why = clean(getattr(error, "strerror", None) or error, 80)
-        return CommandOutput(b"", None, f"cannot be started ({why})")
+        known = {"FileNotFoundError": "does not exist", "PermissionError": "may not be executed"}
+        why = f"cannot be started ({clean(getattr(error, 'strerror', None) or error, 80)})"
+        return CommandOutput(b"", None, known.get(type(error).__name__, why))
     deadline.children.add(child)
     output = _read(child, max_bytes, until)
     code = None

@@ -13,8 +13,7 @@ from ..contract.verdict import clean
 class NoConnection(Exception):
     """A TCP connection that did not come about. The text says why in a few words.
 
-    `late`: because the time was over. `unresolved`: the name has no address, so nobody was asked.
-    """
+    `late`: because the time was over. `unresolved`: the name has no address, so nobody was asked."""
 
     def __init__(self, why: str, late: bool, unresolved: bool = False) -> None:
         super().__init__(why)
@@ -24,8 +23,7 @@ class NoConnection(Exception):
 def connect(host: str, port: int, until: float) -> socket.socket:
     """A TCP connection before `until` (time.monotonic()) to the first address of the host that accepts.
 
-    Raises NoConnection. The addresses share the time, so that a dead IPv6 address does not use it all up.
-    """
+    Raises NoConnection. The addresses share the time, so that a dead IPv6 address does not use it all up."""
     addresses = _addresses(host, port, until)
     failures: list[OSError] = []
     for address in addresses:

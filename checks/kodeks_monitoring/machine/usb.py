@@ -1,10 +1,8 @@
 """What the Linux kernel reports about USB devices, from sysfs. Nothing here opens a device.
 
 A device behind a frozen forwarder stays listed, but opening it hangs, beyond the reach of SIGKILL (measured
-with vhci_hcd on Linux 6.1). `idVendor`, `busnum`, `authorized` and other attributes answer at once; `serial`,
-`product` and `bConfigurationValue` wait for the device's lock, held by a program that waits for the device
-(kernel source, drivers/usb/core/sysfs.c).
-
+with vhci_hcd on Linux 6.1). `serial`, `product` and `bConfigurationValue` wait for the device's lock, held
+by a program that waits for the device (kernel source, drivers/usb/core/sysfs.c); others answer at once.
 A device's name is its place on the bus: "1-4.3" is port 3 of the hub in port 4 of bus 1.
 """
 
@@ -17,14 +15,14 @@ import threading
 import time
 from typing import Mapping, NamedTuple, Sequence
 
+from ..contract import deadline
 from ..contract.verdict import clean
 
 USB_DEVICES = "/sys/bus/usb/devices"
 DEVICE_NODES = "/dev/bus/usb"
 VHCI = "/sys/devices/platform/vhci_hcd.0"
 VHCI_NOTES = "/var/run/vhci_hcd"
-LOCK_LIMIT = 1.0
-"""Seconds for which a healthy device may be locked."""
+LOCK_LIMIT = 1.0  # seconds for which a healthy device may be locked
 STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
 
 
@@ -37,8 +35,8 @@ def read_attribute(path: str) -> str | None:
         return None
 
 
-def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, str | None]:
-    """read_attribute for several files at once; a file that has not answered after `seconds` is left out.
+def read_attributes_within(paths: Sequence[str]) -> dict[str, str | None]:
+    """read_attribute for several files at once; one that has not answered after LOCK_LIMIT is left out.
 
     For attributes that wait for a device's lock: a thread that waits there ends with its process (measured).
     """
@@ -48,20 +46,13 @@ def read_attributes_within(paths: Sequence[str], seconds: float) -> dict[str, st
         answers[path] = read_attribute(path)
 
     threads = [threading.Thread(target=read, args=(path,), daemon=True) for path in paths]
-    deadline = time.monotonic() + seconds
+    # With a short -t the check must still name the device that is stuck.
+    until = time.monotonic() + min(LOCK_LIMIT, deadline.remaining() / 2)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        thread.join(max(0.0, until - time.monotonic()))
     return dict(answers)
-
-
-def device_names() -> list[str]:
-    """The devices on this machine's buses, without root hubs and interfaces. [] where there is no USB."""
-    try:
-        return [name for name in os.listdir(USB_DEVICES) if name[:1].isdigit() and ":" not in name]
-    except OSError:
-        return []
 
 
 def usb_id_of(name: str) -> str:
@@ -74,22 +65,21 @@ def usb_id_of(name: str) -> str:
 def missing_node(name: str) -> str:
     """The path of the device's node if it is missing; "" if it is there, or if its number cannot be read.
 
-    A container and a service with PrivateDevices= have the host's /sys and a /dev of their own.
-    """
+    A container and a service with PrivateDevices= have the host's /sys and a /dev of their own."""
     bus, number = (read_attribute(f"{USB_DEVICES}/{name}/{attribute}") for attribute in ("busnum", "devnum"))
     path = f"{DEVICE_NODES}/{(bus or '').zfill(3)}/{(number or '').zfill(3)}"
     return clean(path, 60) if bus and number and not os.path.exists(path) else ""
 
 
-def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, str]:
-    """Why a device that the kernel lists cannot be used, with the remedy. A usable device is left out.
+def obstacles(names: Sequence[str] | None = None) -> dict[str, str]:
+    """Why a device that the kernel lists cannot be used, with the remedy, by its name; None = every device.
 
     STUCK: a program waits inside the kernel for the device and holds its lock, so `bConfigurationValue` does
-    not answer within `seconds`. libusb reads every device's `uevent`, which on Linux 6.1 waits for that lock
-    uninterruptibly: neither a watchdog nor SIGKILL ends such a process (measured). So ask this before libusb.
-    """
+    not answer in time. libusb would wait for that lock, too, beyond the reach of SIGKILL (measured)."""
+    if names is None:  # without root hubs and interfaces
+        names = [os.path.basename(path) for path in glob.glob(f"{USB_DEVICES}/[0-9]*") if ":" not in path]
     paths = {name: f"{USB_DEVICES}/{name}/bConfigurationValue" for name in names}
-    answers = read_attributes_within(list(paths.values()), seconds)
+    answers = read_attributes_within(list(paths.values()))
     found = {}
     for name, path in paths.items():
         stuck = path not in answers and os.path.exists(path)  # still there: it was not unplugged meanwhile
@@ -102,10 +92,9 @@ def obstacles(names: Sequence[str], seconds: float = LOCK_LIMIT) -> dict[str, st
 def why_unusable(authorized: Mapping[str, str | None], configuration: str | None) -> str:
     """Why the kernel lets no program use a device, with the remedy; "" if nothing speaks against it.
 
-    `authorized` maps the path of this attribute of the device and of each interface to its value: 0 forbids
-    every use (kernel: Documentation/usb/authorization.rst). `configuration` is `bConfigurationValue`: empty
-    while the device has no configuration (drivers/usb/core/sysfs.c), None where there is no such attribute.
-    """
+    `authorized` maps the path of this attribute of device and interfaces to its value: 0 forbids every use
+    (kernel: Documentation/usb/authorization.rst). `configuration` is `bConfigurationValue`: empty while the
+    device has none (drivers/usb/core/sysfs.c)."""
     forbidden = next((path for path, value in authorized.items() if value == "0"), "")
     if forbidden:
         remedy = "allow it in USBGuard or in the desktop's USB protection, or write 1 there"
@@ -120,9 +109,7 @@ class VhciPort(NamedTuple):
 
     `number` as `usbip port` prints it; `busid` is the device's name on this machine ("3-1"); `devid` is its
     bus and device number at the server (bus << 16 | device). `server` ("HOST:PORT") and `remote` (its name
-    there) as `usbip attach` noted them for root, "" without a note.
-    """
-
+    there) as `usbip attach` noted them for root, "" without a note."""
     number: int
     busid: str
     devid: int = 0
@@ -137,8 +124,7 @@ class VhciPort(NamedTuple):
 def parse_vhci_status(text: str) -> list[VhciPort] | None:
     """The used ports in a vhci_hcd `status` file. None = this is no such file.
 
-    Lines are `hub port sta spd dev sockfd local_busid`; state 006 = in use (kernel: VDEV_ST_USED).
-    """
+    Lines are `hub port sta spd dev sockfd local_busid`; state 006 = in use (kernel: VDEV_ST_USED)."""
     lines = text.splitlines()
     if not lines or lines[0].split()[:3] != ["hub", "port", "sta"]:
         return None
@@ -177,11 +163,9 @@ def _with_note(port: VhciPort) -> VhciPort:
 
 
 def ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
-    """The ports that hold one and the same device of one server. All but one are dead: opening those hangs.
+    """The ports that hold one and the same device of one server: all but one are dead, opening those hangs.
 
-    After a network cut that this machine did not notice, the server offers the device again, and it gets
-    attached to one more port. Nothing tells which port is dead.
-    """
+    After a network cut that this machine did not notice, the device gets attached to one more port."""
     places = [(port.server, port.remote) for port in ports]
     return [port for port in ports if port.remote and places.count((port.server, port.remote)) > 1]
 
@@ -195,7 +179,6 @@ def possible_ghosts(ports: Sequence[VhciPort]) -> list[VhciPort]:
 
 class Location(NamedTuple):
     """Where a device is plugged in. `kind` is "local", "forwarded" or "unknown"; `by` completes its text."""
-
     kind: str
     by: str = ""
 

@@ -34,6 +34,6 @@ def read(lines: Lines) -> Reading:
 
 
 PRODUCT = Product(
-    "Digi AnywhereUSB", port=18574, read=read, processes=("awusbmanager", "awusbmanager-headless"),
+    "Digi AnywhereUSB", port=18574, read=read,
     sources={("client", "posix"): "awusbmanager-headless list", ("client", "nt"): "awusbmanager list"},
 )  # fmt: skip

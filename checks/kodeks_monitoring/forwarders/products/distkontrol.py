@@ -5,6 +5,5 @@ from .virtualhere import read
 
 PRODUCT = Product(
     "DistKontrolUSB", port=6565, read=read,
-    processes=("dkclientx86_64", "dkcl64.exe"), services=("dkclt", "dkclient"),
     sources={("client", "posix"): "dkclientx86_64 -t LIST", ("client", "nt"): "service:dkclient"},
 )  # fmt: skip

@@ -3,6 +3,6 @@
 from ..product import Product
 
 PRODUCT = Product(
-    "USB over Network", needs_license=True, processes=("ftusbnetd",), services=("ftnlsv3",),
+    "USB over Network", needs_license=True,
     sources={("server", "posix"): "process:ftusbnetd", ("server", "nt"): "service:ftnlsv3"},
 )  # fmt: skip

@@ -73,7 +73,6 @@ def _read_device(block: Lines, remote: bool) -> Device:
 
 PRODUCT = Product(
     "USB Redirector", needs_license=True, port=32032, read=read,
-    processes=("usbsrvd",), services=("usbredirectorsrv",),
     sources={("server", "posix"): "usbsrv -list", ("server", "nt"): "usbrdrsh.exe -list-devices",
              ("client", "posix"): "usbclnt -list", ("client", "nt"): "usbrdrltsh.exe -list"},
 )  # fmt: skip

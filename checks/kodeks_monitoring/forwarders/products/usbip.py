@@ -72,8 +72,7 @@ def read_devlist(take: Callable[[int], bytes], server: str) -> "list[Device]":
     """A server's answer to OP_REQ_DEVLIST, from `take(exactly so many bytes)` (kernel: usbip_protocol.rst).
 
     Version 1.1.1, big endian: header (version, code, status), the number of devices, each 0x138 bytes and 4
-    bytes an interface. Any other answer is a Problem.
-    """
+    bytes an interface. Any other answer is a Problem."""
     header = take(8)
     if header[:4] != b"\x01\x11\x00\x05":
         what = f"{server} is no USB/IP server of version 1.1.1, check -p"
@@ -89,9 +88,10 @@ def read_devlist(take: Callable[[int], bytes], server: str) -> "list[Device]":
         texts = (text.partition(b"\0")[0] for text in (record[:256], record[256:288]))
         path, busid = (text.decode("utf-8", "replace") for text in texts)
         usb_id = f"{record[300:302].hex()}:{record[302:304].hex()}"
-        devices.append(Device("", usb_id, state_of(path), "", busid))
+        devid = int.from_bytes(record[290:292] + record[294:296], "big")
+        devices.append(Device("", usb_id, state_of(path), "", busid, devid))
         take(4 * record[0x137])
     return devices
 
 
-PRODUCT = Product("USB/IP", port=3240, read=read, processes=("usbipd",))
+PRODUCT = Product("USB/IP", port=3240, read=read)

@@ -35,5 +35,5 @@ def _read_device(
 
 
 PRODUCT = Product(
-    "usbipd-win", port=3240, read=read, services=("usbipd",), sources={("server", "nt"): "usbipd state"},
+    "usbipd-win", port=3240, read=read, sources={("server", "nt"): "usbipd state"},
 )  # fmt: skip

@@ -34,8 +34,7 @@ def read(lines: Lines) -> Reading:
 
 # On Windows the client prints nothing to a redirected output (vendor's manual): no default there.
 PRODUCT = Product(
-    "VirtualHere", needs_license=True, port=7575, read=read, services=("virtualhere",),
-    processes=("vhclientx86_64", "vhui64.exe", "vhusbdwin64.exe"),
+    "VirtualHere", needs_license=True, port=7575, read=read,
     sources={("client", "posix"): "vhclientx86_64 -t LIST", ("client", "nt"): "process:vhui64.exe",
              ("server", "posix"): "service:virtualhere", ("server", "nt"): "process:vhusbdwin64.exe"},
 )  # fmt: skip
