@@ -2,5 +2,5 @@
 # Makes this machine ready and replays the evening, scene by scene, with the real checks.
 cd "$(dirname "$0")/.." || exit 1
 . tests/setup.sh
-setup tests/packages-demo.txt tests/requirements-demo.txt || exit 1
+packages tests/packages-demo.txt && environment tests/requirements-demo.txt || exit 1
 exec .venv/bin/python tests/demo.py

@@ -1,29 +1,27 @@
 #!/bin/sh
-# Makes this machine ready and runs everything: ruff, mypy --strict, all tests. Arguments go to pytest.
+# Makes this machine (Debian 12 or 13, root) ready and runs everything that CI runs: ruff, mypy --strict, all tests but the
+# load tests (sh tests/load.sh). Nothing is repeated. Arguments go to pytest.
 #   sh tests/run.sh                    everything
-#   sh tests/run.sh tests/unit         a part
+#   sh tests/run.sh tests/packaging    a part
 cd "$(dirname "$0")/.." || exit 1
 . tests/setup.sh
-setup tests/packages.txt tests/requirements.txt || exit 1
-for prepare in tests/lab/*_setup.sh; do
-    [ ! -e "$prepare" ] || sh "$prepare" || exit 1
-done
+. tests/side_by_side.sh
+packages tests/packages.txt && environment tests/requirements.txt && sh tests/lab/python_setup.sh &&
+    .venv/bin/python tests/engine_folders.py || exit 1
 .venv/bin/ruff check . || exit 1
 .venv/bin/mypy || exit 1
-pytest=".venv/bin/python -m pytest --durations 10"
-parallel="-n 2 --dist loadgroup --reruns 1 --reruns-delay 2 -rR"
-[ $# -eq 0 ] || exec $pytest $parallel "$@"
+[ $# -eq 0 ] || exec $pytest -n 2 --dist loadgroup "$@"
 
-# What plays in real time on real engines runs alone, one suite after the other, and a suite that fails is played once
-# more from nothing: two engines that start at once on two cores can be late. What fails twice fails.
-alone="tests/engines/zabbix/test_evening.py tests/engines/nagios tests/engines/icinga2 tests/fleet tests/satellite tests/kernel"
-failed=""
+# What plays in real time waits most of its time: all of it runs side by side. What keeps both cores busy, and measures
+# time where it does, runs before it by itself.
+alone="tests/engines/nagios/test_nagios_incidents.py tests/engines/icinga2/test_icinga_incidents.py tests/engines/zabbix/test_evening.py"
 others=""
-for suite in $alone; do
-    $pytest "$suite" || { echo "== $suite failed; once more from nothing"; $pytest "$suite" || failed="$failed $suite"; }
-    others="$others --ignore $suite"
-done
-# The rest: a test that fails on a busy machine is run once more, and named at the report's end.
-$pytest $parallel tests $others || failed="$failed the-rest"
-[ -z "$failed" ] || echo "== failed:$failed"
-[ -z "$failed" ]
+for suite in $alone tests/kernel tests/fleet tests/satellite; do others="$others --ignore $suite"; done
+run others -n 2 --dist loadgroup tests $others
+start kernel tests/kernel
+start nagios tests/engines/nagios/test_nagios_incidents.py
+start icinga-2.13 tests/engines/icinga2/test_icinga_incidents.py -k 2.13
+start icinga-2.14 tests/engines/icinga2/test_icinga_incidents.py -k 2.14
+start zabbix-6.0 tests/engines/zabbix/test_evening.py -k 6.0
+start zabbix-7.0 tests/engines/zabbix/test_evening.py -k 7.0
+finish

@@ -1,26 +1,26 @@
-# Sourced by demo.sh and run.sh: makes this machine ready. As root it installs the Debian packages that are missing,
-# otherwise it names them; Python packages go into .venv in the project's folder.
-#   setup PACKAGES_FILE REQUIREMENTS_FILE
-setup() {
+# Sourced by demo.sh, quick.sh, run.sh and others: makes this machine ready.
+#   packages FILE       as root installs the Debian packages that are missing, otherwise names them
+#   environment FILE    puts Python packages into .venv in the project's folder
+packages() {
     missing=""
     for package in $(sed 's/#.*//' "$1"); do
         [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null)" = "ii " ] || missing="$missing $package"
     done
-    if [ -n "$missing" ]; then
-        if [ "$(id -u)" != 0 ]; then
-            echo "These Debian packages are missing. Run as root:  apt-get install --no-install-recommends$missing" >&2
-            return 1
-        fi
-        echo "installing$missing"
-        without_services apt_install $missing || return 1
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        echo "These Debian packages are missing. Run as root:  apt-get install --no-install-recommends$missing" >&2
+        return 1
     fi
-    stamp=".venv/made-from-$(cat "$2" tests/setup.sh | cksum | tr -d ' ')"
-    if [ ! -e "$stamp" ]; then
-        echo "making the virtual environment .venv"
-        [ -x .venv/bin/python ] || /usr/bin/python3 -m venv .venv || return 1
-        .venv/bin/python -m pip install -q --disable-pip-version-check -r "$2" || return 1
-        touch "$stamp"
-    fi
+    echo "installing$missing"
+    without_services apt_install $missing
+}
+
+environment() {
+    stamp=".venv/made-from-$(cat "$1" tests/setup.sh | cksum | tr -d ' ')"
+    [ ! -e "$stamp" ] || return 0
+    echo "making the virtual environment .venv"
+    [ -x .venv/bin/python ] || python3 -m venv .venv || { rm -rf .venv; return 1; }
+    .venv/bin/python -m pip install -q --disable-pip-version-check -r "$1" && touch "$stamp"
 }
 
 apt_install() {

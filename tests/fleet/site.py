@@ -10,14 +10,13 @@ has 22 items and 20 triggers), as the README for distributors says.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lab.engine_process import EngineProcess
 from lab.run_check import ROOT
-from lab.zabbix_lab import USER, MissingSoftware, ZabbixLab, answers, zabbix_port
+from lab.zabbix_lab import AS_USER, PROXY, UID, ZabbixLab, answers, zabbix_port
 
 TEMPLATE = ROOT / "templates/zabbix/kodeks_license_key_agent_active/template_kodeks_license_key_agent_active.yaml"
 TEMPLATE_NAME = "Kodeks license key by Zabbix agent active"
@@ -124,14 +123,11 @@ class SiteProxy:
         self.lab, self.name, self.server_port = lab, name, server_port
         self.port = zabbix_port()
         self._process = EngineProcess(f"zabbix-proxy-{name}")
-        if not lab.installation.proxy.exists():
-            raise MissingSoftware(f"{lab.installation.proxy} is missing: run tests/run.sh once as root (tests/lab/zabbix_setup.sh)")
 
     def __enter__(self) -> SiteProxy:
         data = self._process.folder / "data"
         data.mkdir()
-        if os.geteuid() == 0:
-            shutil.chown(data, USER, USER)
+        shutil.chown(data, UID, UID)
         configuration = self._process.folder / "proxy.conf"
         # The lines that matter are those of templates/zabbix/README-fleet.md; a second instead of 10 between questions for
         # the configuration spares the tests a wait.
@@ -144,9 +140,8 @@ class SiteProxy:
             f"LogType=console\nPidFile={data}/proxy.pid\nSocketDir={data}\n",
             encoding="utf-8",
         )
-        as_user = ["--reuid", USER, "--regid", USER, "--init-groups"] if os.geteuid() == 0 else []
-        program = [str(self.lab.installation.proxy), "-f", "-c", str(configuration)]
-        self._process.start(["setpriv", "--pdeathsig", "TERM", *as_user, *program])
+        program = ("setpriv", "--pdeathsig", "TERM", *AS_USER, PROXY, "-f", "-c", configuration)
+        self._process.start(self.lab.programs.command(*program))
         self._process.await_ready(lambda: answers(self.port), 60)
         return self
 

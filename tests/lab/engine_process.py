@@ -1,12 +1,11 @@
 """A monitoring engine as an ordinary child process: no service manager, everything in one folder of its own.
 
-As root the daemons give up root for the user `nagios` that their packages make; otherwise they run as the caller.
+The daemons give up root for the user `nagios` of their folder (lab.engine_folders). Needs root.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -17,21 +16,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from lab.engine_folders import ENGINE_USERS
+
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of every engine: plugins run with the distribution's python3 and its packages, as operators have them."""
 
 
-def engine_user() -> str:
-    """The user that engines and their plugins run as."""
-    return "nagios" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+ENGINE_USER = "nagios"
+"""The user that engines and their plugins run as, in the engine's folder."""
+ENGINE_UID = ENGINE_USERS[ENGINE_USER]
+AS_ENGINE = ("setpriv", f"--reuid={ENGINE_USER}", f"--regid={ENGINE_USER}", "--init-groups")
+"""What gives up root for that user, in the engine's folder."""
 
 
 def hand_over(folder: Path) -> None:
     """Give a folder and what is in it to the engine's user."""
-    if os.geteuid() == 0:
-        account = pwd.getpwnam(engine_user())
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, ENGINE_UID, ENGINE_UID, follow_symlinks=False)
 
 
 def open_folder(prefix: str) -> Path:

@@ -66,11 +66,11 @@ THE_EVENING = tuple(SCENES)[:7]
 class Evening:
     """The world. `folder` is filled with what the checks read and run, readable by every user; `today` is the machine's date.
 
-    `owner` is the user who runs the checks: the file with the password is his, and closed to others. `daemon` is the
+    `owner` is the (number of the) user who runs the checks: the file with the password is his, and closed to others. `daemon` is the
     name of the forwarder's daemon, by default one that only this evening has.
     """
 
-    def __init__(self, folder: Path, owner: str | None = None, daemon: str = "") -> None:
+    def __init__(self, folder: Path, owner: int | None = None, daemon: str = "") -> None:
         self.folder = folder
         self.owner = owner
         # Two evenings on one machine must not see each other's daemon.

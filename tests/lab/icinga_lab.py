@@ -32,7 +32,8 @@ from typing import Any
 
 import trustme
 
-from lab.engine_process import SYSTEM_PATH, EngineProcess, await_true, engine_user, free_port, hand_over
+from lab.engine_folders import Folder, folder_of
+from lab.engine_process import ENGINE_USER, SYSTEM_PATH, EngineProcess, await_true, free_port, hand_over
 from lab.notify_sink import MACROS, NotificationSink
 from lab.run_check import ROOT
 
@@ -112,7 +113,7 @@ def write_certificates(folder: Path, name: str) -> None:
 
 def identity() -> list[str]:
     """Options that make a daemon run as the engine's user."""
-    return [f"-DRunAsUser={engine_user()}", f"-DRunAsGroup={engine_user()}"]
+    return [f"-DRunAsUser={ENGINE_USER}", f"-DRunAsGroup={ENGINE_USER}"]
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,10 @@ def cluster_ports() -> dict[str, int]:
 class IcingaNode(EngineProcess):
     """A daemon with its folder, whose layout is that of /etc/icinga2 and /var/lib/icinga2 in one; what it runs on is written by others."""
 
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, programs: Folder | None = None) -> None:
         super().__init__(name)
         self.port = port
+        self.programs = programs or folder_of("icinga2")
         for part in ("data/certs", "data/api", "log", "cache", "spool", "run", "zones.d", "conf.d"):
             (self.folder / part).mkdir(parents=True)
 
@@ -187,13 +189,14 @@ class IcingaNode(EngineProcess):
 
     def command(self, *more: str) -> list[str]:
         """The command line of the daemon."""
-        return [BINARY, "daemon", "-c", str(self.folder / "icinga2.conf"), *self.options, *more]
+        return self.programs.command(BINARY, "daemon", "-c", self.folder / "icinga2.conf", *self.options, *more)
 
     def cli(self, *words: str) -> str:
         """Run another command of icinga2, such as `pki ticket`, and return what it says; AssertionError if it fails."""
         hand_over(self.folder)
         environment = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}
-        done = subprocess.run([BINARY, *words, *self.options], capture_output=True, text=True, env=environment, check=False)
+        asked = self.programs.command(BINARY, *words, *self.options)
+        done = subprocess.run(asked, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, f"icinga2 {' '.join(words)} exits {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
@@ -266,8 +269,8 @@ class IcingaNode(EngineProcess):
 class LabNode(IcingaNode):
     """A node with a configuration of the lab's own, as small as can be, and a certificate of the lab's authority."""
 
-    def __init__(self, name: str, ports: Mapping[str, int], plugins: Path, unit: int = 1) -> None:
-        super().__init__(name, ports[name])
+    def __init__(self, name: str, ports: Mapping[str, int], plugins: Path, unit: int = 1, programs: Folder | None = None) -> None:
+        super().__init__(name, ports[name], programs)
         write_certificates(self.folder / "data/certs", name)
         settings = {"name": name, "master": MASTER, "folder": self.folder, "plugins": plugins, "unit": unit}
         main = CONSTANTS.format(**settings, master_port=ports[MASTER], own_port=self.port)
@@ -279,8 +282,8 @@ class LabNode(IcingaNode):
 class IcingaAgent(LabNode):
     """The agent on the Kodeks machines: it runs what the master asks for, by command definitions that the master sends it."""
 
-    def __init__(self, name: str, ports: Mapping[str, int], plugins: Path) -> None:
-        super().__init__(name, ports, plugins)
+    def __init__(self, name: str, ports: Mapping[str, int], plugins: Path, programs: Folder | None = None) -> None:
+        super().__init__(name, ports, plugins, programs=programs)
 
     def __enter__(self) -> IcingaAgent:
         self.revive()
@@ -295,8 +298,10 @@ class IcingaAgent(LabNode):
 class IcingaMaster(LabNode):
     """The monitoring server. `unit` is how many seconds a minute of the templates lasts."""
 
-    def __init__(self, sink: NotificationSink, ports: Mapping[str, int], plugins: Path, unit: int = 1) -> None:
-        super().__init__(MASTER, ports, plugins, unit)
+    def __init__(
+        self, sink: NotificationSink, ports: Mapping[str, int], plugins: Path, unit: int = 1, programs: Folder | None = None
+    ) -> None:
+        super().__init__(MASTER, ports, plugins, unit, programs)
         self.hosts: tuple[IcingaHost, ...] = ()
         for file in sorted(TEMPLATES.glob("kodeks-*.conf")):
             zone = "global-templates" if file.name == "kodeks-commands.conf" else MASTER

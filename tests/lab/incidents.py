@@ -7,7 +7,6 @@ which last `unit` seconds in a lab.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +15,8 @@ from datetime import date
 from typing import Protocol
 
 from lab import reports
-from lab.engine_process import SYSTEM_PATH, await_true, engine_user
+from lab.engine_folders import Folder
+from lab.engine_process import AS_ENGINE, SYSTEM_PATH, await_true
 from lab.faults import PortState
 from lab.kodeks_machine import KodeksMachine
 from lab.notify_sink import Notification, NotificationSink
@@ -45,7 +45,9 @@ class Status(Protocol):
 
 
 class Engine(Protocol):
-    """What an incident needs of an engine."""
+    """What an incident needs of an engine; `programs` is the folder that it runs in."""
+
+    programs: Folder
 
     def services(self, host: str) -> Mapping[str, Status]:
         """All services of a host by name."""
@@ -403,7 +405,6 @@ HOSTS = {WORDY: "local", **{host: key for incident in INCIDENTS for host, key in
 
 
 NASTY = "Ключ «А» $HOME `id` \"q\" 'x' & <b> ~ %41 \\n \\ ^ ! ;"
-AS_ENGINE = ["setpriv", f"--reuid={engine_user()}", f"--regid={engine_user()}", "--init-groups"] if os.geteuid() == 0 else []
 
 
 def talk(machine: KodeksMachine) -> None:
@@ -441,8 +442,9 @@ class Theatre:
 
     def plugin_output(self, check: str) -> bytes:
         """What a check on the wordy machine prints, run as its agent runs it."""
-        machine = self.stages[WORDY].machine
-        command = [*AS_ENGINE, str(machine.emulated / f"check_{check}.py"), f"--extra-opts=@{machine.ini}"]
+        stage = self.stages[WORDY]
+        plugin, ini = stage.machine.emulated / f"check_{check}.py", stage.machine.ini
+        command = stage.engine.programs.command(*AS_ENGINE, plugin, f"--extra-opts=@{ini}")
         return run_process(command, env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}).stdout
 
     def close(self) -> None:

@@ -9,10 +9,11 @@ plugin folder and kodeks.ini, made from the shipped example with the values of t
 
 from __future__ import annotations
 
-import compileall
 import configparser
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -23,7 +24,8 @@ from typing import Protocol
 import psutil
 
 from lab import reports
-from lab.engine_process import await_true, engine_user, open_folder
+from lab.engine_folders import Folder
+from lab.engine_process import ENGINE_UID, await_true, open_folder
 from lab.evening import SCENES, Evening
 from lab.faults import Fault, PortState
 from lab.forwarder_tools import talking_port
@@ -46,10 +48,12 @@ class Agent(Protocol):
         """It is started again."""
 
 
-def install_plugins(folder: Path) -> None:
-    """A plugin folder as templates/nagios/README.md has it: the standard plugins, and checks/ as `kodeks`."""
+def install_plugins(folder: Path, programs: Folder | None) -> None:
+    """A plugin folder as templates/nagios/README.md has it: the standard plugins, and checks/ as `kodeks`, compiled by the
+    Python of an engine's folder or by this one."""
     shutil.copytree(CHECKS, folder / "kodeks", ignore=shutil.ignore_patterns("__pycache__"))
-    compileall.compile_dir(str(folder / "kodeks"), quiet=1)
+    compiling = ["-m", "compileall", "-q", str(folder / "kodeks")]
+    subprocess.run(programs.command("/usr/bin/python3", *compiling) if programs else [sys.executable, *compiling], check=True)
     for name in ("check_tcp", "check_nrpe"):
         (folder / name).symlink_to(STANDARD_PLUGINS / name)
 
@@ -60,11 +64,11 @@ def options_text(options: Iterable[tuple[str, str | None]]) -> str:
 
 
 @contextmanager
-def plugin_folder() -> Iterator[Path]:
+def plugin_folder(programs: Folder) -> Iterator[Path]:
     """The plugin folder of a monitoring server."""
     folder = open_folder("plugins.")
     try:
-        install_plugins(folder)
+        install_plugins(folder, programs)
         yield folder
     finally:
         shutil.rmtree(folder)
@@ -80,9 +84,12 @@ class KodeksMachine:
     license manager's, forwarded    the same, but a USB forwarder brings it here
     no agent            nobody knows: this machine can only be asked over the network
     stored report       in a closed network, from which somebody brings a report to this machine
+
+    `programs` is the folder of the engine whose Python runs the checks.
     """
 
-    def __init__(self, name: str, key: str = "forwarded") -> None:
+    def __init__(self, name: str, key: str = "forwarded", programs: Folder | None = None) -> None:
+        self._programs = programs
         self.name, self.key = name, key
         self.agent: Agent | None = None  # whoever starts an agent for this machine alone puts it here
         self.folder = open_folder(f"{name}.")
@@ -90,7 +97,7 @@ class KodeksMachine:
         self.ini = self.folder / "kodeks.ini"
         self.password_file = self.folder / "password"
         self.report = self.folder / "report.zip"
-        self.evening = Evening(self.folder / "world", owner=engine_user())
+        self.evening = Evening(self.folder / "world", owner=ENGINE_UID)
         self.wordy = False  # whether the key check lists every device (-vv)
         self._stack = ExitStack()
         self._local_key = ""
@@ -101,7 +108,7 @@ class KodeksMachine:
         self._stack.callback(self._await_last_plugin)
         # A port that answers for hours: the one of the evening never accepts, and its queue is full after 17 checks.
         self.forwarder_port = self._stack.enter_context(talking_port())
-        install_plugins(self.plugins)
+        install_plugins(self.plugins, self._programs)
         self._write_wrappers()
         self._give(self.password_file, f"{PASSWORD}\n".encode())
         self.bring_report(0)
@@ -258,6 +265,6 @@ class KodeksMachine:
         new = path.with_suffix(".new")
         new.touch(mode=0o640)
         new.chmod(0o640)
-        shutil.chown(new, engine_user())
+        shutil.chown(new, ENGINE_UID)
         new.write_bytes(content)
         os.replace(new, path)

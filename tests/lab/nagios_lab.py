@@ -3,7 +3,7 @@
     with NagiosCore(sink, hosts, plugins) as nagios:
         nagios.wait_all_ok()
 
-What differs from an operator's Debian: paths, the user if the test is not root, minutes that last `unit` seconds,
+What differs from an operator's Debian: paths, minutes that last `unit` seconds,
 and the site's own part (contact, host template, addresses). Everything else is /etc/nagios4 as the package ships it.
 """
 
@@ -21,15 +21,14 @@ from datetime import date
 from pathlib import Path
 from types import TracebackType
 
-from lab.engine_process import EngineProcess, await_true, engine_user, hand_over, open_folder
+from lab.engine_folders import Folder, folder_of
+from lab.engine_process import ENGINE_USER, EngineProcess, await_true, hand_over, open_folder
 from lab.notify_sink import NotificationSink
 from lab.run_check import ROOT
 
 TEMPLATES = ROOT / "templates/nagios"
 BINARY = "/usr/sbin/nagios4"
-TESTING = "/var/cache/monitoring-plugins-kodeks/nagios-testing/nagios4"
-"""Nagios 4.5, unpacked by nagios_testing_setup.sh: from 4.4.12 on masters are checked ahead of time."""
-STOCK = Path("/etc/nagios4/nagios.cfg")
+STOCK = "/etc/nagios4/nagios.cfg"
 
 SITE = """\
 define command {{
@@ -64,11 +63,16 @@ define contact {{
 """The part that is the site's own: a host template, a contact, and how that is told."""
 
 
-def verified(main: Path, *options: str, binary: str = BINARY) -> None:
+def stock(programs: Folder) -> str:
+    """The main file as the package ships it."""
+    return programs.path(STOCK).read_text("utf-8")
+
+
+def verified(programs: Folder, main: Path, *options: str) -> None:
     """Let Nagios check a configuration; AssertionError if it finds an error or warns."""
-    done = subprocess.run([binary, "-v", *options, str(main)], capture_output=True, text=True, check=False)
+    done = subprocess.run(programs.command(BINARY, "-v", *options, main), capture_output=True, text=True, check=False)
     clean = done.returncode == 0 and "Total Warnings: 0" in done.stdout and "Total Errors:   0" in done.stdout
-    assert clean, f"{binary} -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
+    assert clean, f"{BINARY} -v exits {done.returncode}:\n{done.stdout}{done.stderr}"
 
 
 Directives = Mapping[str, str]
@@ -97,9 +101,9 @@ class Resolved:
         return (tries - 1) * retry, interval + (tries - 1) * retry
 
 
-def resolved(main: Path) -> Resolved:
+def resolved(programs: Folder, main: Path) -> Resolved:
     """The objects of a configuration as Nagios itself resolves them, from its precache file."""
-    verified(main, "-p")
+    verified(programs, main, "-p")
     target = re.search(r"(?m)^precached_object_file=(.*)$", main.read_text())
     assert target
     hosts, services, dependencies = {}, {}, set()
@@ -209,14 +213,15 @@ exit "$code"
 
 
 class NagiosCore(EngineProcess):
-    """The engine. `unit` is how many seconds a minute of the templates lasts, `binary` which Nagios it is."""
+    """The engine. `unit` is how many seconds a minute of the templates lasts; `programs` is where it is installed."""
 
     def __init__(
-        self, sink: NotificationSink, hosts: Sequence[NagiosHost], plugins: Path, unit: int = 1, binary: str = BINARY
+        self, sink: NotificationSink, hosts: Sequence[NagiosHost], plugins: Path, unit: int = 1, programs: Folder | None = None
     ) -> None:
         super().__init__("nagios")
+        self.programs = programs or folder_of("nagios")
+        self.version = self.programs.version_of("nagios")
         self.hosts = tuple(hosts)
-        self.binary = binary
         for name in ("rw", "tmp", "spool", "archives", "conf.d"):
             (self.folder / name).mkdir()
         for file in sorted(TEMPLATES.glob("kodeks-*.cfg")):
@@ -240,8 +245,8 @@ class NagiosCore(EngineProcess):
             "precached_object_file": folder / "objects.precache",
             "status_file": folder / "status.dat",
             "status_update_interval": 1,
-            "nagios_user": engine_user(),
-            "nagios_group": engine_user(),
+            "nagios_user": ENGINE_USER,
+            "nagios_group": ENGINE_USER,
             "command_file": folder / "rw/nagios.cmd",
             "query_socket": folder / "rw/nagios.qh",
             "lock_file": folder / "nagios.lock",
@@ -266,7 +271,7 @@ class NagiosCore(EngineProcess):
             "cached_host_check_horizon": 0,
         }
         lines = []
-        for line in STOCK.read_text().splitlines():
+        for line in stock(self.programs).splitlines():
             key, equals, value = line.partition("=")
             if equals and not line.startswith("#") and key not in lab and not value.endswith(("localhost.cfg", "/conf.d")):
                 lines.append(line)
@@ -278,10 +283,10 @@ class NagiosCore(EngineProcess):
         (self.folder / f"conf.d/host-{host.name}.cfg").write_text(host.definition())
 
     def __enter__(self) -> NagiosCore:
-        verified(self.folder / "nagios.cfg", binary=self.binary)
+        verified(self.programs, self.folder / "nagios.cfg")
         # Kodeks is not asked around its nightly restart (kodeks-outside-restart): here it is always about noon.
         noon = time.gmtime().tm_hour - 12
-        self.start([self.binary, str(self.folder / "nagios.cfg")], {"TZ": f"LAB{noon:+d}"})
+        self.start(self.programs.command(BINARY, self.folder / "nagios.cfg"), {"TZ": f"LAB{noon:+d}"})
         pipe, status = self.folder / "rw/nagios.cmd", self.folder / "status.dat"
         self.await_ready(lambda: pipe.exists() and status.exists())
         return self

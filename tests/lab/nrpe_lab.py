@@ -12,7 +12,8 @@ import re
 import signal
 from collections.abc import Mapping
 
-from lab.engine_process import EngineProcess, engine_user, free_port, hand_over
+from lab.engine_folders import Folder, folder_of
+from lab.engine_process import ENGINE_USER, EngineProcess, free_port, hand_over
 from lab.run_check import ROOT, Outcome, run_process
 
 COMMAND_FILE = ROOT / "templates/nagios/nrpe/kodeks.cfg"
@@ -52,8 +53,9 @@ class NrpeAgent(EngineProcess):
     `prefix` is NRPE's command_prefix, by which every command runs on the emulated devices of its machine.
     """
 
-    def __init__(self, site: Mapping[str, str], prefix: str = "") -> None:
+    def __init__(self, site: Mapping[str, str], prefix: str = "", programs: Folder | None = None) -> None:
         super().__init__("nrpe")
+        self.programs = programs or folder_of("nrpe")
         self.port = free_port()
         commands = COMMAND_FILE.read_text()
         for shipped, here in site.items():
@@ -62,7 +64,7 @@ class NrpeAgent(EngineProcess):
         self.commands = dict(_COMMAND.findall(commands))
         (self.folder / "nrpe.d").mkdir()
         (self.folder / "nrpe.d/kodeks.cfg").write_text(commands)
-        settings = {"folder": self.folder, "port": self.port, "user": engine_user()}
+        settings = {"folder": self.folder, "port": self.port, "user": ENGINE_USER}
         main = MAIN.format(**settings, prefix=f"command_prefix={prefix}" if prefix else "")
         (self.folder / "nrpe.cfg").write_text(main)
         hand_over(self.folder)
@@ -73,7 +75,7 @@ class NrpeAgent(EngineProcess):
 
     def revive(self) -> None:
         """Start the agent, for the first time or after `stop`."""
-        self.start(["/usr/sbin/nrpe", "-c", str(self.folder / "nrpe.cfg"), "-f"])
+        self.start(self.programs.command("/usr/sbin/nrpe", "-c", self.folder / "nrpe.cfg", "-f"))
         self.await_ready(lambda: self.call().code == 0)
 
     def freeze(self) -> None:
@@ -87,4 +89,5 @@ class NrpeAgent(EngineProcess):
     def call(self, command: str = "", *options: str) -> Outcome:
         """Ask the agent as the monitoring server does; without a command it tells its version."""
         request = ["-c", command] if command else []
-        return run_process([CHECK_NRPE, "-H", "127.0.0.1", "-p", str(self.port), *options, *request], patience=70)
+        asked = self.programs.command(CHECK_NRPE, "-H", "127.0.0.1", "-p", str(self.port), *options, *request)
+        return run_process(asked, patience=70)

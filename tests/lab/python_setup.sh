@@ -5,7 +5,8 @@
 #
 # Each is a folder for chroot with the interpreter of a Debian or Ubuntu release, its standard library and libusb, and
 # nothing else: no nagiosplugin, no pyusb, no psutil, no pip. 3.6 is there to be refused. The packages are fetched by
-# mmdebstrap from the distributions' archives and checked with their own keys; no package script is run.
+# mmdebstrap from the distributions' archives and checked with their own keys; no package script is run. The key of the
+# oldest Ubuntu is bound by SHA-1, which apt of Debian 13 takes from gpgv and not from its own sqv.
 set -eu
 folder=${1:-/var/cache/monitoring-plugins-kodeks/python}
 done_mark="$folder/complete-1"
@@ -14,7 +15,7 @@ rm -rf "$folder"
 mkdir -p "$folder"
 
 unpack() { # unpack VERSION SUITE FURTHER_PACKAGES [OPTION]: the root folder of one interpreter
-    mmdebstrap --quiet --variant=extract ${4:+"$4"} \
+    mmdebstrap --quiet --variant=extract --aptopt='APT::Key::GPGVCommand "/usr/bin/gpgv"' ${4:+"$4"} \
         --include="base-files,python3-minimal,libpython3-stdlib,libusb-1.0-0$3" "$2" "$folder/$1" >"$folder/$1.log" 2>&1 ||
         { cat "$folder/$1.log" >&2; exit 1; }
     mkdir -p "$folder/$1/mnt"

@@ -1,11 +1,12 @@
-"""This machine, copy on write: packages are really installed, daemons really run, and nothing of it stays.
+"""A Debian machine with engines, copy on write: packages are really installed, daemons really run, nothing of it stays.
 
     with ThrowawayMachine() as machine:
         machine.run("apt-get", "install", "-y", "/tmp/some.deb")
         machine.left_behind()
 
-An overlay of / in a mount and process namespace of its own (Linux overlayfs, unshare(1)), so tests that run meanwhile
-do not see it. The network is the machine's own. Needs root.
+An overlay of an engine's folder (lab.engine_folders) in a mount and process namespace of its own (Linux overlayfs,
+unshare(1)), so tests that run meanwhile do not see it. This machine's temporary folder and the project are there under
+their own names, the network is this machine's. Needs root.
 """
 
 from __future__ import annotations
@@ -13,25 +14,30 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Mapping
 
+from lab.engine_folders import Folder, folder_of
 from lab.engine_process import SYSTEM_PATH, open_folder
-from lab.run_check import Outcome, run_process
+from lab.run_check import ROOT, Outcome, run_process
 
 # The first process of the namespace reads until its input is closed; with it everything in the namespace ends.
 _MAKE = """\
 set -e
+mount --make-rprivate / 2>/dev/null || :
 cd "$0"
 mount -t tmpfs -o mode=755 throwaway .
 cd "$0"
 mkdir upper work root
-mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay root
+mount -t overlay -o "lowerdir=$1,upperdir=upper,workdir=work" overlay root
 mount -t proc proc root/proc
 mount --rbind /dev root/dev
 mount --rbind /sys root/sys
 mount -t tmpfs -o mode=755 run root/run
+mount --bind "$2" "root$2"
+[ -e "root$3" ] || { mkdir -p "root$3"; mount --bind "$3" "root$3"; }
 echo made
 exec cat
 """
@@ -40,21 +46,23 @@ exec cat
 class ThrowawayMachine:
     """The copy. Use it as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, original: Folder | None = None) -> None:
+        self.original = original or folder_of("machine")
         self.folder = open_folder("throwaway.")
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ThrowawayMachine:
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "unchanged"]
+        places = [str(self.folder), str(self.original.root), tempfile.gettempdir(), str(ROOT)]
         self.process = subprocess.Popen(
-            [*namespaces, "sh", "-c", _MAKE, str(self.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*namespaces, "sh", "-c", _MAKE, *places], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert self.process.stdout is not None
         said = self.process.stdout.readline()
         if said != b"made\n":
             said += self.process.stdout.read()
             self._end()
-            raise AssertionError(f"no overlay of this machine (root is needed): {said.decode(errors='replace')}")
+            raise AssertionError(f"no overlay of {self.original.root} (root is needed): {said.decode(errors='replace')}")
         return self
 
     def __exit__(
@@ -89,7 +97,8 @@ class ThrowawayMachine:
         return outcome.text
 
     def left_behind(self) -> set[str]:
-        """Every path that is on the machine and not on the real one, deletions not counted."""
+        """Every path that is on the machine and not in the folder that it is a copy of, deletions not counted."""
         found = run_process([*self._enter(), "find", str(self.folder / "upper"), "-mindepth", "1", "!", "-type", "c", "-printf", "/%P\\n"])
         assert found.code == 0, found.stderr
-        return {path for path in found.text.splitlines() if not os.path.lexists(path)}
+        own = [path for path in found.text.splitlines() if not ROOT.is_relative_to(path)]
+        return {path for path in own if not os.path.lexists(self.original.path(path))}

@@ -7,10 +7,10 @@
         host = lab.add_host("srv-01", templates=["Kodeks license key by Zabbix agent"], macros={"{$KODEKS.INTERVAL}": "1s"})
         lab.wait_for("the first value", lambda: lab.latest(host, "kodeks.state"))
 
-Versions "6.0" (installed packages) and "7.0" (unpacked by tests/lab/zabbix_setup.sh beside them) behave alike here:
+The versions of tests/engines.txt, such as "6.0" and "7.0", behave alike here:
 `api` hides the differences of the login, `import_file` those of the import rules. Everything lives in one folder under
-the system's temporary folder, listens on 127.0.0.1 or a Unix socket and ends with the context. As root the processes
-run as user zabbix, because PostgreSQL refuses root; so files that the agent shall read must be readable for that user
+the system's temporary folder, listens on 127.0.0.1 or a Unix socket and ends with the context. The processes run as
+user zabbix, because PostgreSQL refuses root; so files that the agent shall read must be readable for that user
 (`share` copies them to a place that is). Should the test die, the kernel ends them (`setpriv --pdeathsig`).
 
 The database is filled without the official templates, icons and media types ("lean"): a bring-up takes seconds.
@@ -22,7 +22,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import pwd
 import random
 import re
 import secrets
@@ -38,13 +37,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from lab.engine_folders import ENGINE_USERS, folder_of, versions_of
 from lab.engine_process import open_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path("/var/cache/monitoring-plugins-kodeks/zabbix")
-"""Where tests/lab/zabbix_setup.sh puts what is not installed."""
-VERSIONS = ("6.0", "7.0")
+VERSIONS = versions_of("zabbix")
 USER = "zabbix"
+UID = ENGINE_USERS[USER]
+AS_USER = ("--reuid", USER, "--regid", USER, "--init-groups")
+"""Options of setpriv that give up root."""
+SERVER, PROXY, AGENT = "/usr/sbin/zabbix_server", "/usr/sbin/zabbix_proxy", "/usr/sbin/zabbix_agentd"
 ADMINISTRATOR, ADMINISTRATOR_PASSWORD = "Admin", "zabbix"  # what the database schema of Zabbix creates
 EVERY_SEVERITY = 63
 
@@ -62,59 +64,6 @@ class ApiError(RuntimeError):
     """The Zabbix API refused a call; the text is its own."""
 
 
-class MissingSoftware(RuntimeError):
-    """A program or folder that the lab needs is not on this machine; the text says how it gets there."""
-
-
-@dataclass(frozen=True)
-class Installation:
-    """One version of Zabbix on disk. `root` "/" is the installed one."""
-
-    version: str
-    root: Path
-
-    @classmethod
-    def of(cls, version: str) -> Installation:
-        """The installation of a version; ValueError for another version, MissingSoftware when it is not here."""
-        if version not in VERSIONS:
-            raise ValueError(f"version {version!r} is none of {', '.join(VERSIONS)}")
-        found = cls(version, Path("/") if version == "6.0" else CACHE / version)
-        for needed in (found.server, found.agent, found.javascript, found.frontend, found.schema):
-            if not needed.exists():
-                raise MissingSoftware(f"{needed} is missing: run tests/run.sh once as root (tests/lab/zabbix_setup.sh)")
-        return found
-
-    @property
-    def server(self) -> Path:
-        """zabbix_server."""
-        return self.root / "usr/sbin/zabbix_server"
-
-    @property
-    def agent(self) -> Path:
-        """zabbix_agentd."""
-        return self.root / "usr/sbin/zabbix_agentd"
-
-    @property
-    def proxy(self) -> Path:
-        """zabbix_proxy with SQLite, which no package manager installs beside a server."""
-        return CACHE / f"{self.version}-proxy/usr/sbin/zabbix_proxy"
-
-    @property
-    def javascript(self) -> Path:
-        """zabbix_js: runs a webhook script with the engine of this version."""
-        return self.root / "usr/bin/zabbix_js"
-
-    @property
-    def frontend(self) -> Path:
-        """The PHP frontend, which also holds the API."""
-        return self.root / "usr/share/zabbix"
-
-    @property
-    def schema(self) -> Path:
-        """The folder of the SQL files."""
-        return self.root / "usr/share/zabbix-server-pgsql"
-
-
 def run_javascript(
     version: str, script: str | Path, value: str | Mapping[str, str], timeout: int = 60
 ) -> tuple[int, str]:
@@ -124,7 +73,7 @@ def run_javascript(
     The script finds `value` in its variable of this name; a webhook's parameters, given as a mapping, as JSON. `timeout`
     is that of the media type, 1..60 seconds. Process ids in the output read 0.
     """
-    program = Installation.of(version).javascript
+    programs = folder_of("zabbix", version)
     folder = open_folder("zabbix-js.")
     try:
         text = script.read_text(encoding="utf-8") if isinstance(script, Path) else script
@@ -132,7 +81,7 @@ def run_javascript(
         handed = value if isinstance(value, str) else json.dumps(dict(value), ensure_ascii=False)
         (folder / "value").write_text(handed, encoding="utf-8")
         done = subprocess.run(
-            [program, "-s", folder / "script.js", "-i", folder / "value", "-t", str(timeout), "-l", "3"],
+            programs.command("/usr/bin/zabbix_js", "-s", folder / "script.js", "-i", folder / "value", "-t", str(timeout), "-l", "3"),
             capture_output=True,
             timeout=timeout + 10,
             check=False,
@@ -196,7 +145,7 @@ class ZabbixLab:
         agent_options: Sequence[str] = (),
         server_options: Sequence[str] = (),
     ) -> None:
-        self.installation = Installation.of(version)
+        self.programs = folder_of("zabbix", version)
         self.version = version
         self.agent_timeout, self.server_timeout = agent_timeout, server_timeout
         self.agent_hostname = agent_hostname
@@ -259,15 +208,15 @@ class ZabbixLab:
     def _spawn(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         """Start a process of the lab; its output goes to log/NAME.log."""
         fatal = "INT" if name == "database" else "TERM"
-        prefix = ["setpriv", "--pdeathsig", fatal, *_as_user()]
+        as_user = ("setpriv", "--pdeathsig", fatal, *AS_USER)
         with open(self.folder / f"log/{name}.log", "ab") as log:
             self._processes[name] = subprocess.Popen(
-                [*prefix, *map(str, command)],
+                self.programs.command(*as_user, *command, env=environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env={**_environment(self.folder), **(environment or {})},
+                env=_environment(self.folder),
                 start_new_session=True,
             )
 
@@ -307,42 +256,48 @@ class ZabbixLab:
 
     def _start_database(self) -> None:
         """A cluster of our own: Unix socket only, no durability."""
-        programs = _postgresql()
+        programs = self._postgresql()
         self._run(
             [programs / "initdb", "-D", self.folder / "pg", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         )
         quick = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "shared_buffers=64MB"]
         settings = [word for setting in [*quick, "max_connections=60"] for word in ("-c", setting)]
         self._spawn("database", [programs / "postgres", "-D", self.folder / "pg", "-k", self.folder / "socket", *settings])
-        ready = [str(programs / "pg_isready"), "-q", "-h", str(self.folder / "socket"), "-d", "postgres"]
+        ready = self.programs.command(programs / "pg_isready", "-q", "-h", self.folder / "socket", "-d", "postgres")
         self.wait_for("PostgreSQL", lambda: subprocess.run(ready, check=False).returncode == 0, pause=0.05)
         self.sql("create database zabbix", database="postgres")
 
+    def _postgresql(self) -> Path:
+        """PostgreSQL's folder of programs."""
+        (found,) = self.programs.path("/usr/lib/postgresql").glob("*/bin")
+        return "/" / found.relative_to(self.programs.root)
+
     def _load_schema(self) -> None:
         for name in ("schema.sql", "data.sql"):
-            file = self.installation.schema / name
+            file = self.programs.path("/usr/share/zabbix-server-pgsql") / name
             packed = file.with_name(f"{name}.gz")
             script = gzip.decompress(packed.read_bytes()).decode() if packed.exists() else file.read_text(encoding="utf-8")
             self.sql(_lean(script) if name == "data.sql" else script)
 
     def sql(self, script: str, database: str = "zabbix") -> str:
         """Run SQL in the database and return what psql prints, fields separated by |."""
-        command = ["psql", "-h", str(self.folder / "socket"), "-U", USER, "-d", database, "-XAtq", "-v", "ON_ERROR_STOP=1"]
+        command: list[str | Path] = ["psql", "-h", self.folder / "socket", "-U", USER, "-d", database, "-XAtq", "-v", "ON_ERROR_STOP=1"]
         if database == "zabbix":
             command.append("-1")
-        done = subprocess.run(command, input=script.encode(), capture_output=True, env=_environment(self.folder), check=False)
+        done = subprocess.run(
+            self.programs.command(*command),
+            input=script.encode(),
+            capture_output=True,
+            env=_environment(self.folder),
+            check=False,
+        )
         if done.returncode:
             raise RuntimeError(f"psql: {done.stderr.decode(errors='replace')[-1000:]}")
         return done.stdout.decode().strip()
 
     def _run(self, command: Sequence[str | Path]) -> None:
-        subprocess.run(
-            ["setpriv", *_as_user(), *map(str, command)] if _as_user() else [*map(str, command)],
-            check=True,
-            cwd=self.folder,
-            env=_environment(self.folder),
-            stdout=subprocess.DEVNULL,
-        )
+        program = self.programs.command("setpriv", *AS_USER, *command)
+        subprocess.run(program, check=True, env=_environment(self.folder), stdout=subprocess.DEVNULL)
 
     def _start_server(self) -> None:
         modern = self.version != "6.0"
@@ -362,12 +317,12 @@ class ZabbixLab:
         ]
         configuration = self.folder / "server.conf"
         configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._spawn("server", [self.installation.server, "-f", "-c", configuration])
+        self._spawn("server", [SERVER, "-f", "-c", configuration])
 
     def _start_frontend(self) -> None:
         """A copy of the frontend, because Debian's has the path of its one configuration file in the code."""
         site = self.folder / "frontend"
-        shutil.copytree(self.installation.frontend, site, symlinks=True, ignore=shutil.ignore_patterns("locale", "COPYING"))
+        shutil.copytree(self.programs.path("/usr/share/zabbix"), site, symlinks=True, ignore=shutil.ignore_patterns("locale", "COPYING"))
         reader = site / "include/classes/core/CConfigFile.php"
         text = reader.read_text(encoding="utf-8")
         assert "'/etc/zabbix/zabbix.conf.php'" in text, "this frontend reads its configuration from somewhere else"
@@ -393,7 +348,7 @@ class ZabbixLab:
         ]
         configuration = self.folder / "agent.conf"
         configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._spawn("agent", [self.installation.agent, "-f", "-c", configuration], self.agent_environment)
+        self._spawn("agent", [AGENT, "-f", "-c", configuration], self.agent_environment)
         self.wait_for("the agent's port", lambda: answers(self.agent_port))
 
     def stop_agent(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -409,8 +364,7 @@ class ZabbixLab:
 
     def ask_agent(self, key: str) -> str:
         """What the agent answers to a passive check, as zabbix_get prints it (an error begins ZBX_NOTSUPPORTED)."""
-        program = self.installation.root / "usr/bin/zabbix_get"
-        command = [str(program), "-s", "127.0.0.1", "-p", str(self.agent_port), "-k", key]
+        command = self.programs.command("/usr/bin/zabbix_get", "-s", "127.0.0.1", "-p", str(self.agent_port), "-k", key)
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.rstrip("\n")
 
     def share(self, source: Path) -> Path:
@@ -532,10 +486,7 @@ class ZabbixLab:
     def send_all(self, values: Sequence[tuple[str, str, object]], timeout: float = 30) -> None:
         """The same for many hosts at once: (host name, key, value)."""
         lines = "".join(f"{_quoted(host)} {_quoted(key)} {_quoted(str(value))}\n" for host, key, value in values)
-        program = self.installation.root / "usr/bin/zabbix_sender"
-        if not program.exists():
-            program = Path("/usr/bin/zabbix_sender")  # the 7.0 package carries none; the protocol is the same
-        command = [str(program), "-z", "127.0.0.1", "-p", str(self.server_port), "-i", "-"]
+        command = self.programs.command("/usr/bin/zabbix_sender", "-z", "127.0.0.1", "-p", str(self.server_port), "-i", "-")
 
         def accepted() -> bool:
             done = subprocess.run(command, input=lines.encode(), capture_output=True, timeout=30, check=False)
@@ -615,28 +566,13 @@ class ZabbixLab:
 # --- details ----------------------------------------------------------------------------------------------------
 
 
-def _as_user() -> list[str]:
-    """Options of setpriv that give up root; none for other users."""
-    return ["--reuid", USER, "--regid", USER, "--init-groups"] if os.geteuid() == 0 else []
-
-
 def _give_to_user(folder: Path) -> None:
-    if os.geteuid() == 0:
-        account = pwd.getpwnam(USER)
-        for path in (folder, *folder.iterdir()):
-            os.chown(path, account.pw_uid, account.pw_gid)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, UID, UID)
 
 
 def _environment(home: Path) -> dict[str, str]:
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(home), "TZ": "UTC"}
-
-
-def _postgresql() -> Path:
-    """The newest PostgreSQL's folder of programs."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    if not found:
-        raise MissingSoftware("PostgreSQL's server is missing: run tests/run.sh once as root")
-    return found[-1]
 
 
 def _lean(script: str) -> str:

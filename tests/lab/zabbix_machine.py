@@ -10,7 +10,6 @@ UserParameter file and the values marked CHANGE in the ini file are replaced. Ea
 
 from __future__ import annotations
 
-import compileall
 import configparser
 import os
 import re
@@ -21,13 +20,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from lab.engine_process import EngineProcess, open_folder
+from lab.engine_process import SYSTEM_PATH, EngineProcess, open_folder
 from lab.evening import Evening
 from lab.forwarder_tools import talking_port
 from lab.kodeks_server import PASSWORD, USER
 from lab.run_check import CHECKS, ROOT
-from lab.zabbix_lab import USER as AGENT_USER
-from lab.zabbix_lab import ZabbixLab, answers, zabbix_port
+from lab.zabbix_lab import AGENT, AS_USER, UID, ZabbixLab, answers, zabbix_port
 
 TEMPLATES = ROOT / "templates/zabbix"
 EXAMPLE_INI = TEMPLATES / "kodeks.ini.example"
@@ -44,7 +42,7 @@ class ZabbixMachine:
         self.ini = self.folder / "kodeks.ini"
         self.plugins = self.folder / "plugins"
         self.port = zabbix_port()
-        self.world = Evening(self.folder / "world", owner=AGENT_USER if os.geteuid() == 0 else None)
+        self.world = Evening(self.folder / "world", owner=UID)
         self._stack = ExitStack()
         self._agent: EngineProcess | None = None
 
@@ -54,7 +52,8 @@ class ZabbixMachine:
         # A port that nobody accepts on, as the world has one, takes no more than a handful of probes.
         self.forwarder_port = self._stack.enter_context(talking_port())
         shutil.copytree(CHECKS, self.plugins, ignore=shutil.ignore_patterns("__pycache__"))
-        compileall.compile_dir(str(self.plugins), quiet=1)  # the agent's user cannot
+        compiling = ("/usr/bin/python3", "-m", "compileall", "-q", self.plugins)  # the agent's user cannot
+        subprocess.run(self.lab.programs.command(*compiling), check=True)
         self.play("all well")
         (self.folder / "run").mkdir()
         (self.folder / "run").chmod(0o777)
@@ -85,9 +84,8 @@ class ZabbixMachine:
             encoding="utf-8",
         )
         self._agent = EngineProcess(f"zabbix-agent-{self.name}")
-        as_user = ["--reuid", AGENT_USER, "--regid", AGENT_USER, "--init-groups"] if os.geteuid() == 0 else []
-        agent = [str(self.lab.installation.agent), "-f", "-c", str(configuration)]
-        self._agent.start(["setpriv", "--pdeathsig", "TERM", *as_user, *agent], env=self.world.env)
+        agent = ("setpriv", "--pdeathsig", "TERM", *AS_USER, AGENT, "-f", "-c", configuration)
+        self._agent.start(self.lab.programs.command(*agent, env=self.world.env))
         self._agent.await_ready(lambda: answers(self.port))
 
     def stop_agent(self) -> None:
@@ -105,8 +103,8 @@ class ZabbixMachine:
             f"PidFile={self.folder}/run/2.pid\nControlSocket={self.folder}/run/2.sock\nPluginSocket={self.folder}/run/plugin.sock\n",
             encoding="utf-8",
         )
-        command = ["/usr/sbin/zabbix_agent2", "-c", str(configuration), "-t", key]
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **self.world.env}
+        command = self.lab.programs.command("/usr/sbin/zabbix_agent2", "-c", configuration, "-t", key, env=self.world.env)
+        environment = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
 
     def remove_ini(self) -> None:

@@ -1,5 +1,5 @@
 """The Debian package: built, judged by lintian, installed by apt, used by the real engines from their standard places,
-removed and purged. All of it on a throw-away copy of this machine."""
+removed and purged. All of it on a throw-away copy of a Debian machine with the engines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def package(build: Callable[..., Path]) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[ThrowawayMachine]:
-    """A copy of this machine, before anything is installed. The tests of a module share it, in their order."""
+    """A copy of such a machine, before anything is installed. The tests of a module share it, in their order."""
     with ThrowawayMachine() as machine:
         yield machine
 

@@ -71,7 +71,7 @@ def test_the_debian_package_has_its_places(dist: Path) -> None:
 
 @pytest.mark.parametrize("tests", CHECKED_ALIKE)
 def test_the_tests_of_every_check_try_it_too(tests: str, tree: Path) -> None:
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:rerunfailures", "-k", "apples", tests]
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "apples", tests]
     done = subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
     passed = re.search(r"^(\d+) passed", done.stdout.splitlines()[-1])

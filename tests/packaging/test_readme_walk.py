@@ -1,6 +1,6 @@
 """A newcomer walks through docs/install.md, "Ten minutes to the first alert": every command of that page, word for word.
 
-On a throw-away copy of this machine, one for each engine. The newcomer's editor changes what a newcomer must change; there is
+On a throw-away copy of a Debian machine with the engines, one for each engine. The newcomer's editor changes what a newcomer must change; there is
 no systemd, so services are started by hand where the next command needs them. Addresses of the example are this machine.
 """
 

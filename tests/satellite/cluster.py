@@ -66,7 +66,7 @@ class FleetNode(IcingaNode):
 
     def __init__(self, name: str, minute: int) -> None:
         super().__init__(name, free_port())
-        shutil.copytree("/etc/icinga2", self.folder, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(self.programs.path("/etc/icinga2"), self.folder, symlinks=True, dirs_exist_ok=True)
         self._minute = minute
 
     def set_up(self, commands: Sequence[Sequence[str]]) -> None:

@@ -83,7 +83,7 @@ class SatelliteWorld(World):
             hosts = [definition(name, self.machines.kinds[name], str(self.machines.plugins(name))) for name in self.names[site.zone]]
             self.master.add_site(site, hosts)
             if self.customers[site.zone].agent:
-                machine = self.real[site.zone] = self._stack.enter_context(KodeksMachine(f"{site.zone}-kodeks-real", LOCAL))
+                machine = self.real[site.zone] = self._stack.enter_context(KodeksMachine(f"{site.zone}-kodeks-real", LOCAL, self.master.programs))
                 kodeks = {"agent": site.agent, "key": True, "notification": {"command": "site-notify-service", "users": ["oncall"]}}
                 self.master.add_agent(site, IcingaHost(machine.name, kodeks, {"kodeks_plugin_dir": str(machine.emulated)}))
         self.master.verify()

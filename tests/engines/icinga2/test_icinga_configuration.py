@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab.engine_folders import Folder
 from lab.engine_process import SYSTEM_PATH, hand_over, open_folder
 from lab.icinga_lab import BINARY, TEMPLATES, identity
 from lab.run_check import ROOT
@@ -24,24 +25,24 @@ SERVICES = (TEMPLATES / "kodeks-services.conf").read_text()
 
 
 @pytest.fixture
-def site() -> Iterator[Path]:
+def site(programs: Folder) -> Iterator[Path]:
     """/etc/icinga2 as Debian ships it, with the project's files in conf.d as README says for a site without agents."""
     folder = open_folder("icinga-site.")
-    shutil.copytree("/etc/icinga2", folder / "icinga2")
+    shutil.copytree(programs.path("/etc/icinga2"), folder / "icinga2")
     for file in TEMPLATES.glob("kodeks-*.conf"):
         shutil.copy(file, folder / "icinga2/conf.d")
     yield folder / "icinga2"
     shutil.rmtree(folder)
 
 
-def verified(site: Path) -> str:
+def verified(programs: Folder, site: Path) -> str:
     """What `icinga2 daemon -C` says; AssertionError if it finds an error, or warns of more than rules without a host."""
     for part in ("data", "log", "cache", "spool", "run"):
         (site / part).mkdir()
     hand_over(site.parent)
     folders = {"ConfigDir": "", "ZonesDir": "zones.d", "DataDir": "data", "LogDir": "log", "CacheDir": "cache", "SpoolDir": "spool"}
     defined = [f"-D{name}={site / part}" for name, part in (*folders.items(), ("InitRunDir", "run"))]
-    command = [BINARY, "daemon", "-C", "-c", str(site / "icinga2.conf"), *identity(), *defined]
+    command = programs.command(BINARY, "daemon", "-C", "-c", site / "icinga2.conf", *identity(), *defined)
     done = subprocess.run(command, capture_output=True, text=True, env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}, check=False)
     said = done.stdout + done.stderr
     warnings = [line for line in said.splitlines() if "warning/" in line and "does not match anywhere" not in line]
@@ -49,39 +50,39 @@ def verified(site: Path) -> str:
     return said
 
 
-def test_a_stock_debian_takes_the_files_without_a_host(site: Path) -> None:
-    said = verified(site)
+def test_a_stock_debian_takes_the_files_without_a_host(programs: Folder, site: Path) -> None:
+    said = verified(programs, site)
     assert "Apply rule 'SenseLockKeyStatus'" in said  # it was read, and matched no host
 
 
-def test_a_stock_debian_takes_the_example_host_as_it_is(site: Path) -> None:
+def test_a_stock_debian_takes_the_example_host_as_it_is(programs: Folder, site: Path) -> None:
     """But for the agent, whose endpoint is the site's own."""
     text = (TEMPLATES / "host.conf.example").read_text()
     without_agent, count = re.subn(r'(?m)^    agent = "kodeks1".*\n', "", text)
     assert count == 1
     (site / "conf.d/kodeks1.conf").write_text(without_agent)
-    said = verified(site)
+    said = verified(programs, site)
     unused = set(re.findall(r"Apply rule '([\w ]+)'", said))
     assert unused == {"LicmanTcpStatus", "KodeksXmlSensLockStatus", "SmartXMLfileIsToOld"}  # the second: that of a report
 
 
-def test_a_stock_debian_takes_the_commented_hosts(site: Path) -> None:
+def test_a_stock_debian_takes_the_commented_hosts(programs: Folder, site: Path) -> None:
     """A license manager on another machine; of the agents only the names are taken away."""
     text = (TEMPLATES / "host.conf.example").read_text().partition("two hosts.\n")[2]
     lines = [line.removeprefix(" *") for line in text.splitlines() if line.startswith(" * ")]
     (site / "conf.d/hosts.conf").write_text("\n".join(line for line in lines if "agent = " not in line))
-    said = verified(site)
+    said = verified(programs, site)
     assert "'LicmanTcpStatus'" not in said and "'SenseLockKeyStatus'" not in said
 
 
-def test_a_stock_debian_takes_the_example_of_the_forwarders_log(site: Path) -> None:
+def test_a_stock_debian_takes_the_example_of_the_forwarders_log(programs: Folder, site: Path) -> None:
     """Icinga's own library has the command; a misspelt variable of it would be no error, so they are looked up there."""
     shown = re.search(r'(?m)^apply Service "UsbForwarderLog" \{\n(?:.+\n)+\}\n', (TEMPLATES / "README.md").read_text())
     assert shown is not None
     host = 'object Host "kodeks1" {\n  import "generic-host"\n  vars.forwarder_log = "/var/log/forwarder.log"\n}\n'
     (site / "conf.d/log.conf").write_text(host + shown[0])
-    assert "'UsbForwarderLog'" not in verified(site)
-    library = Path("/usr/share/icinga2/include/plugins-contrib.d/logmanagement.conf").read_text()
+    assert "'UsbForwarderLog'" not in verified(programs, site)
+    library = programs.path("/usr/share/icinga2/include/plugins-contrib.d/logmanagement.conf").read_text()
     for variable in re.findall(r"vars\.(logfiles_\w+) = ", shown[0]):
         assert f'"${variable}$"' in library, variable
 

@@ -12,14 +12,13 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import pytest
+from lab.engine_folders import Folder
 from lab.engine_process import await_true
 from lab.icinga_lab import AGENTS, IcingaAgent, IcingaHost, IcingaMaster, ServiceStatus, cluster_ports
 from lab.incidents import HANGS, HOSTS, INCIDENTS, SERVED, WORDY, Incident, Stage, Theatre
 from lab.kodeks_machine import HANGING, KodeksMachine, plugin_folder
 from lab.kodeks_server import USER
 from lab.notify_sink import NotificationSink
-
-pytestmark = pytest.mark.xdist_group("icinga2")
 
 UNIT = int(os.environ.get("KODEKS_LAB_UNIT", "2"))
 """Seconds that a minute of the templates lasts here."""
@@ -33,14 +32,14 @@ class Site(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def site(programs: Folder) -> Iterator[Site]:
     """Icinga, its agents, and all incidents under way."""
     with ExitStack() as stack:
         sink = stack.enter_context(NotificationSink())
-        machines = {name: stack.enter_context(KodeksMachine(name, key)) for name, key in HOSTS.items()}
-        ports, plugins = cluster_ports(), stack.enter_context(plugin_folder()) / "kodeks"
-        icinga = stack.enter_context(IcingaMaster(sink, ports, plugins, UNIT))
-        agents = [stack.enter_context(IcingaAgent(name, ports, plugins)) for name in AGENTS]
+        machines = {name: stack.enter_context(KodeksMachine(name, key, programs)) for name, key in HOSTS.items()}
+        ports, plugins = cluster_ports(), stack.enter_context(plugin_folder(programs)) / "kodeks"
+        icinga = stack.enter_context(IcingaMaster(sink, ports, plugins, UNIT, programs))
+        agents = [stack.enter_context(IcingaAgent(name, ports, plugins, programs)) for name in AGENTS]
         machines["silent"].agent = agents[1]
         for agent in agents:
             icinga.await_agent(agent)

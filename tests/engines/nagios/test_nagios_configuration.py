@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab.engine_process import SYSTEM_PATH, hand_over, open_folder
-from lab.incidents import AS_ENGINE
-from lab.nagios_lab import STOCK, TEMPLATES, Resolved, resolved, verified
+from lab.engine_folders import folder_of
+from lab.engine_process import AS_ENGINE, SYSTEM_PATH, hand_over, open_folder
+from lab.nagios_lab import TEMPLATES, Resolved, resolved, stock, verified
 from lab.nrpe_lab import shipped_commands
 from lab.run_check import ROOT, run_process
 
 LAYOUTS = re.findall(r"hostgroup_name +(\S+)\n    alias", (TEMPLATES / "kodeks-services.cfg").read_text())
 COMMANDS = shipped_commands()
+PROGRAMS = folder_of("nagios")
 NO_LINKS = {"MonitoringBroken", "UsbForwarderLicenseExpiring7day"}
 EXAMPLE_INI = TEMPLATES / "nrpe/kodeks.ini.example"
 
@@ -29,7 +30,7 @@ def site() -> Iterator[Path]:
     Returns the folder of the main file; the site's own objects go to its conf.d.
     """
     folder = open_folder("nagios-site.")
-    main = STOCK.read_text().replace("allow_empty_hostgroup_assignment=0", "allow_empty_hostgroup_assignment=1")
+    main = stock(PROGRAMS).replace("allow_empty_hostgroup_assignment=0", "allow_empty_hostgroup_assignment=1")
     assert "allow_empty_hostgroup_assignment=1" in main
     (folder / "conf.d").mkdir()
     for file in TEMPLATES.glob("kodeks-*.cfg"):
@@ -57,12 +58,12 @@ def hosts(**layouts: str) -> str:
 
 
 def test_a_stock_debian_takes_the_files_without_a_host(site: Path) -> None:
-    verified(site / "nagios.cfg")
+    verified(PROGRAMS, site / "nagios.cfg")
 
 
 def test_a_stock_debian_takes_the_example_host_as_it_is(site: Path, objects: Path) -> None:
     objects.write_text((TEMPLATES / "host-example.cfg").read_text())
-    verified(site / "nagios.cfg")
+    verified(PROGRAMS, site / "nagios.cfg")
 
 
 def test_a_stock_debian_takes_all_that_the_example_shows_in_comments(site: Path, objects: Path) -> None:
@@ -73,7 +74,7 @@ def test_a_stock_debian_takes_all_that_the_example_shows_in_comments(site: Path,
     others = hosts(kodeks2="kodeks-license-manager-key", kodeks3="kodeks-license-manager-key", kodeks4="kodeks-local-key")
     period = "define timeperiod {\n timeperiod_name kodeks4-outside-restart\n alias Kodeks 4\n monday 00:00-21:00\n}\n"
     objects.write_text(examples + others + period)
-    found = resolved(site / "nagios.cfg")
+    found = resolved(PROGRAMS, site / "nagios.cfg")
     assert found.service("kodeks4", "KodeksXmlSensLockStatus")["check_period"] == "kodeks4-outside-restart"
     for later in ("KodeksUnreachable", "KodeksXmlSensLockStatus"):
         assert ("licman1", "SenseLockKeyStatus", "kodeks3", later) in found.dependencies
@@ -83,7 +84,7 @@ def test_a_stock_debian_takes_the_example_of_the_forwarders_log(site: Path, obje
     shown = re.search(r"(?m)^define service \{\n(?:.+\n)+\}\n", (TEMPLATES / "README.md").read_text())
     assert shown is not None
     objects.write_text((TEMPLATES / "host-example.cfg").read_text() + shown[0])
-    verified(site / "nagios.cfg")
+    verified(PROGRAMS, site / "nagios.cfg")
 
 
 def test_the_example_of_the_forwarders_log_alarms_on_the_pattern() -> None:
@@ -103,8 +104,8 @@ def test_the_example_of_the_forwarders_log_alarms_on_the_pattern() -> None:
         if "pattern" in news:
             log.rename(f"{log}.1")
             log.write_text("the next day\n")
-        codes.append(run_process([*AS_ENGINE, "sh", "-c", line], env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}).code)
-    for memory in Path("/var/tmp/check_logfiles").glob(f"*{str(log).replace('/', '_')}*"):
+        codes.append(run_process(PROGRAMS.command(*AS_ENGINE, "sh", "-c", line), env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}).code)
+    for memory in PROGRAMS.path("/var/tmp/check_logfiles").glob(f"*{str(log).replace('/', '_')}*"):
         memory.unlink()
     shutil.rmtree(folder)
     assert codes == [0, 0, 2, 2]
@@ -115,7 +116,7 @@ def every_layout(site: Path) -> Resolved:
     """The objects as Nagios resolves them, with a host of every layout, named like it."""
     file = site / "conf.d/layouts.cfg"
     file.write_text(hosts(**{name: name for name in LAYOUTS}))
-    found = resolved(site / "nagios.cfg")
+    found = resolved(PROGRAMS, site / "nagios.cfg")
     file.unlink()
     return found
 

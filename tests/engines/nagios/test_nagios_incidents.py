@@ -13,10 +13,11 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
-from lab.engine_process import SYSTEM_PATH
-from lab.incidents import AS_ENGINE, HANGS, HOSTS, INCIDENTS, SERVED, WORDY, Incident, Stage, Theatre
+from lab.engine_folders import folder_of
+from lab.engine_process import AS_ENGINE, SYSTEM_PATH
+from lab.incidents import HANGS, HOSTS, INCIDENTS, SERVED, WORDY, Incident, Stage, Theatre
 from lab.kodeks_machine import HANGING, KodeksMachine, plugin_folder
-from lab.nagios_lab import BINARY, TEMPLATES, NagiosCore, NagiosHost
+from lab.nagios_lab import TEMPLATES, NagiosCore, NagiosHost
 from lab.notify_sink import NotificationSink
 from lab.nrpe_lab import NrpeAgent, shipped_commands
 from lab.run_check import run_process
@@ -25,8 +26,6 @@ pytestmark = pytest.mark.xdist_group("nagios")
 
 UNIT = int(os.environ.get("KODEKS_LAB_UNIT", "2"))
 """Seconds that a minute of the templates lasts here."""
-NAGIOS = os.environ.get("KODEKS_NAGIOS", BINARY)
-"""The program; lab.nagios_lab.TESTING is Nagios 4.5."""
 
 LAYOUTS = {
     "forwarded": "kodeks-forwarded-key",
@@ -62,11 +61,11 @@ def site() -> Iterator[Site]:
     """Nagios, an agent for each machine, and all incidents under way."""
     with ExitStack() as stack:
         sink = stack.enter_context(NotificationSink())
-        machines = {name: stack.enter_context(KodeksMachine(name, key)) for name, key in HOSTS.items()}
+        machines = {name: stack.enter_context(KodeksMachine(name, key, folder_of("nrpe"))) for name, key in HOSTS.items()}
         agents = {name: stack.enter_context(nrpe_agent(machine)) for name, machine in machines.items()}
         hosts = [nagios_host(machine, agents[name].port) for name, machine in machines.items()]
-        server_plugins = stack.enter_context(plugin_folder())
-        nagios = stack.enter_context(NagiosCore(sink, hosts, server_plugins, UNIT, NAGIOS))
+        server_plugins = stack.enter_context(plugin_folder(folder_of("nagios")))
+        nagios = stack.enter_context(NagiosCore(sink, hosts, server_plugins, UNIT))
         nagios.wait_all_ok()
         theatre = Theatre({name: Stage(name, machine, nagios, sink, UNIT) for name, machine in machines.items()})
         stack.callback(theatre.close)
@@ -117,7 +116,8 @@ def test_a_short_answer_arrives_whole_also_from_old_agents(site: Site, command: 
     """The same bytes as from the plugin itself, in the packets of today and in the 1024 bytes of NRPE 2."""
     machine = site.theatre.stages[WORDY].machine
     line = site.agents[WORDY].commands[command]
-    own = run_process([*AS_ENGINE, "sh", "-c", f"{machine.nrpe_prefix} {line}"], env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
+    agent = site.agents[WORDY].programs
+    own = run_process(agent.command(*AS_ENGINE, "sh", "-c", f"{machine.nrpe_prefix} {line}"), env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
     assert 20 < len(own.stdout) < 1000 and own.stdout.count(b"\n") == 1
     for packets in ([], ["-2"]):
         answer = site.agents[WORDY].call(command, *packets)

@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
+from lab.engine_folders import folder_of, versions_of
 from lab.engine_process import await_true
-from lab.nagios_lab import BINARY, TESTING, FakeAgents, NagiosCore, NagiosHost, resolved
+from lab.nagios_lab import FakeAgents, NagiosCore, NagiosHost, resolved
 from lab.notify_sink import NotificationSink
 
 pytestmark = pytest.mark.xdist_group("nagios")
@@ -99,13 +100,13 @@ def dependencies() -> list[tuple[str, str, str]]:
     """Layout, master, dependent: every dependency that the shipped files have within a host."""
     with NotificationSink() as sink, FakeAgents() as agents:
         nagios = NagiosCore(sink, [host(layout, layout, 1) for layout in LAYOUTS], agents.folder)
-        found = resolved(nagios.folder / "nagios.cfg")
+        found = resolved(nagios.programs, nagios.folder / "nagios.cfg")
         nagios.__exit__(None, None, None)
     rows = sorted((owner, master, dependent) for owner, master, other, dependent in found.dependencies if owner == other)
     return [row for row in rows if row[1] != DATE]
 
 
-@pytest.fixture(scope="module", params=[BINARY, TESTING], ids=["4.4", "4.5"])
+@pytest.fixture(scope="module", params=versions_of("nagios"))
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Nagios with a host for each dependency, everything checked and OK."""
     with ExitStack() as stack:
@@ -119,10 +120,10 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         hosts.append(host(TWO_TRIES, "kodeks-forwarded-key", 100, TWO_TRIES_SERVICE))
         hosts.append(host("answers", "kodeks-local-key", 101))
         hosts.append(host(OWN_ROUND, "kodeks-host", 102, OWN_ROUND_SERVICE))
-        nagios = stack.enter_context(NagiosCore(sink, hosts, agents.folder, 60, request.param))
+        nagios = stack.enter_context(NagiosCore(sink, hosts, agents.folder, 60, folder_of("nagios", request.param)))
         nagios.check_now(OWN_ROUND, XML)
         nagios.wait_all_ok()
-        objects = resolved(nagios.folder / "nagios.cfg")
+        objects = resolved(nagios.programs, nagios.folder / "nagios.cfg")
         commands = {
             key: found[1] for key, service in objects.services.items() if (found := re.search(r"(?:!| -c )(\w+)$", service["check_command"]))
         }
@@ -141,7 +142,7 @@ def test_one_bad_sample_of_each_link_is_no_message(site: Site) -> None:
             site.ask(pair.host, service)
         for pair in (*site.pairs, control):
             site.nagios.wait_state(pair.host, getattr(pair, at), CRITICAL, 20, hard=False)
-    if site.nagios.binary == TESTING:
+    if site.nagios.version != "4.4":
         site.sink.wait(TWO_TRIES, "FIRING UsbForwarderStatus", 20)
     else:
         assert site.agents.calls(100).count("kodeks_usb_redirector") == 2

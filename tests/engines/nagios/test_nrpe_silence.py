@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from lab.engine_process import SYSTEM_PATH
-from lab.incidents import AS_ENGINE
+from lab.engine_folders import folder_of
+from lab.engine_process import AS_ENGINE, SYSTEM_PATH
 from lab.kodeks_machine import plugin_folder
 from lab.nagios_lab import TEMPLATES
 from lab.nrpe_lab import NrpeAgent
@@ -29,7 +29,7 @@ class Site(NamedTuple):
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """An agent with a plugin folder that tests may damage."""
-    with plugin_folder() as plugins, NrpeAgent({"/usr/lib/nagios/plugins": str(plugins)}) as agent:
+    with plugin_folder(folder_of("nrpe")) as plugins, NrpeAgent({"/usr/lib/nagios/plugins": str(plugins)}) as agent:
         yield Site(plugins, agent)
 
 
@@ -76,7 +76,7 @@ def test_a_plugin_without_a_word_is_unknown_and_in_the_table(site: Site, words: 
     DAMAGES[words](plugin)
     try:
         answer = site.agent.call("kodeks_senselock")
-        by_hand = run_process([*AS_ENGINE, "sh", "-c", f"{plugin}; echo $?"], env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
+        by_hand = run_process(site.agent.programs.command(*AS_ENGINE, "sh", "-c", f"{plugin}; echo $?"), env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
     finally:
         plugin.unlink(missing_ok=True)
         plugin.write_bytes(before)
