@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shutil
 import time
@@ -232,3 +233,18 @@ def test_nrpe_commands_are_one_line_and_their_deadlines_nest() -> None:
         assert not re.search(r" -v+\b| --verbose", line), name
         limits = [int(number) for number in re.findall(r" -t (\d+)", line)] or [10]
         assert limits == sorted(limits, reverse=True) and limits[0] < outer < 60, name
+
+
+@pytest.mark.parametrize("command", ["kodeks_server", "kodeks_hold_later_links"])
+def test_a_command_does_not_wait_for_a_nagios_that_has_ended(command: str, tmp_path: Path) -> None:
+    """It writes to the command file, a pipe that nobody reads any more."""
+    text = (TEMPLATES / "kodeks-commands.cfg").read_text("utf-8")
+    line = re.search(rf"(?m)^ +command_name +{command}\n +command_line +(.*)$", text)
+    assert line is not None
+    os.mkfifo(tmp_path / "nagios.cmd")
+    macros = {"COMMANDFILE": str(tmp_path / "nagios.cmd"), "ARG1": "echo 'KODEKS_XML OK - x'", "TIMET": "1", "SERVICESTATE": "OK",
+              "SERVICESTATETYPE": "HARD", "SERVICEDESC": "UsbForwarderStatus", "HOSTNAME": "kodeks1", "_HOSTKODEKS_GRACE": "9",
+              "_HOSTKODEKS_CHAIN": "UsbForwarderStatus SenseLockKeyStatus", "_HOSTKODEKS_DEPENDENTS": "-"}  # fmt: skip
+    shell = re.sub(r"\$(\w+)\$", lambda macro: macros[macro[1]], line[1].replace("\\;", ";").replace("$$", "\0")).replace("\0", "$")
+    outcome = run_process(["sh", "-c", shell], patience=5)
+    assert (outcome.code, outcome.stderr) == (0, b"")
