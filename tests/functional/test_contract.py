@@ -39,7 +39,9 @@ def check(request: pytest.FixtureRequest) -> str:
         pytest.param(["--password", "-geheim22"], "unknown option --password", id="nor one with a dash in front"),
         pytest.param(["-Phunter22"], "unknown option -P", id="nor one behind a letter"),
         pytest.param(["--password:hunter22"], "unknown option --password", id="nor one behind a colon"),
-        pytest.param(["-vPhunter22"], "argument -v/--verbose: it takes no value", id="nor one behind two letters"),
+        # argparse of Python 3.12 and newer reads -v and -P hunter22, an older one -v with a value.
+        pytest.param(["-vPhunter22"], "unknown option -P" if sys.version_info >= (3, 12) else "argument -v/--verbose: it takes no value",
+                     id="nor one behind two letters"),
         pytest.param(["--password", "hunter22"], "unknown option --password", id="a password as argument is not repeated"),
         pytest.param(["stray"], "an argument without an option", id="positional argument"),
         pytest.param(["-t"], "argument -t/--timeout: expected one argument", id="option without value"),

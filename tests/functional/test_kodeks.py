@@ -711,7 +711,7 @@ def test_ages(row: Aged, tmp_path: Path) -> None:
     path.write_bytes(GOOD_REPORT)
     os.utime(path, (time.time() - row.by_time * 3600,) * 2)
     line = re.sub(r" time=.* key_state", " key_state", said(run_check("kodeks_xml", "--file", str(path), *row.arguments)))
-    line = re.sub(r"([0-9]\.0)[0-9]* hours", r"\1X hours", line.replace("23.99", "24.0"))  # the name tells minutes
+    line = re.sub(r"([0-9]\.0)[0-9]* hours", r"\1X hours", re.sub(r"23\.9[89]", "24.0", line))  # the name tells minutes
     assert re.sub(r"age=(-?[0-9.]+)", lambda age: f"age={round(float(age[1]))}", line) == row.line
 
 

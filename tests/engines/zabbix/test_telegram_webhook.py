@@ -446,7 +446,8 @@ def test_table(case: Case, zabbix_version: str, bot: BotApi) -> None:
 
     code, printed = run_javascript(zabbix_version, MEDIA_TYPE.script, given, case.timeout)
 
-    assert printed == case.printed
+    # The one text of libcurl here; since 8.12 it says "Could not".
+    assert printed.replace("Could not connect to server", "Couldn't connect to server") == case.printed
     assert code == case.exit
     if case.timeout < 60:
         bot.wait_for_messages(1, 5)  # the request is recorded only when the late answer is ready
