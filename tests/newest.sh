@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 packages tests/packages.txt && environment tests/requirements.txt && .venv/bin/python tests/engine_folders.py newest || exit 1
 export KODEKS_ENGINES=newest KODEKS_LAB_UNIT=6
 run configuration tests/engines/nagios/test_nagios_configuration.py tests/engines/icinga2/test_icinga_configuration.py \
-    tests/engines/zabbix --ignore tests/engines/zabbix/test_evening.py --ignore tests/engines/zabbix/test_telegram_picture.py
+    tests/engines/zabbix --ignore tests/engines/zabbix/test_evening.py
 start nagios tests/engines/nagios/test_nagios_incidents.py
 start icinga tests/engines/icinga2/test_icinga_incidents.py
 start zabbix tests/engines/zabbix/test_evening.py
