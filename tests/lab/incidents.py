@@ -292,8 +292,8 @@ def report_too_old(stage: Stage) -> None:
     stage.machine.bring_report(51)
     stage.engine.check_now(stage.host, "SmartXMLfileIsToOld")
     stage.state("SmartXMLfileIsToOld", CRITICAL, 1, hard=False)
-    stage.engine.check_now(stage.host, "SmartXMLfileIsToOld")  # 15 minutes earlier than its retry_interval
-    stage.message("FIRING SmartXMLfileIsToOld", 1)
+    stage.engine.check_now(stage.host, "SmartXMLfileIsToOld")
+    stage.message("FIRING SmartXMLfileIsToOld", 9)  # its third try comes by its own retry_interval of 7.5 minutes
     assert stage.engine.services(stage.host)["KodeksXmlSensLockStatus"].state == OK
     stage.something_happens()
     stage.machine.bring_report(0)
