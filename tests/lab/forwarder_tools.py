@@ -142,9 +142,11 @@ class ForwarderTools:
         record = f"{{ printf '\\1\\0'; [ $# = 0 ] || printf '%s\\0' \"$@\"; }} >> {log}"
         tool = self.directory / name
         start = ["#!/bin/sh", f"cd {shlex.quote(str(self.directory))} || exit 99", record]
-        tool.write_text("\n".join([*start, *lines]) + "\n")
-        tool.chmod(0o755)
-        return tool
+        # A check may be starting the old one at this moment: the kernel refuses to write to it then ("Text file busy").
+        new = self.directory / f"{name}.new"
+        new.write_text("\n".join([*start, *lines]) + "\n")
+        new.chmod(0o755)
+        return new.replace(tool)
 
 
 class ForwarderDaemon:
