@@ -7,8 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -760,32 +758,15 @@ def test_a_container_shows_few_processes_and_the_check_is_none_of_them(name: str
                             "start it | processes=0;;;0 process_state=2\n")  # fmt: skip
 
 
-SCRIPTS = {
-    "a script": ("#!/bin/sh\nsleep 60\n:\n", ["{program}"]),
-    "a script whose interpreter has options": ("#!/bin/sh -e\nsleep 60\n:\n", ["{program}"]),
-}
-
-
-@pytest.mark.parametrize("kind", SCRIPTS)
-def test_a_long_name_behind_another_first_word(kind: str, tmp_path: Path) -> None:
-    """The kernel's name of it is awusbmanager-he."""
-    text, words = SCRIPTS[kind]
-    program = tmp_path / "awusbmanager-headless"
-    program.write_text(text)
-    program.chmod(0o755)
-    running = subprocess.Popen([word.format(program=program) for word in words], executable=program, start_new_session=True)
-
-    def run(name: str, **more: Any) -> tuple[int, str]:
-        return said(run_check("usb_redirector", "--product", "generic", "--process", name, **more))
-
-    try:
-        while len(Path(f"/proc/{running.pid}/cmdline").read_bytes().split(b"\0")) < 3:
-            time.sleep(0.001)
-        assert run("awusbmanager-headless") == expect(OK, "process awusbmanager-headless is running | processes=1;;;0")
-        assert run("awusbmanager-headed") == expect(CRITICAL, "process awusbmanager-headed is not running: start it | processes=0;;;0")
-    finally:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+@pytest.mark.parametrize("interpreter", ["/bin/sh", "/bin/sh -e"])
+def test_a_long_name_behind_another_first_word(interpreter: str) -> None:
+    """The kernel's name of it is awusbmanager-he, and its command line begins with the interpreter."""
+    with forwarder_daemon("awusbmanager-headless", script=f"#!{interpreter}\nsleep 60\n:\n"):
+        for name, expected in {
+            "awusbmanager-headless": expect(OK, "process awusbmanager-headless is running | processes=1;;;0"),
+            "awusbmanager-headed": expect(CRITICAL, "process awusbmanager-headed is not running: start it | processes=0;;;0"),
+        }.items():
+            assert said(run_check("usb_redirector", "--product", "generic", "--process", name)) == expected
 
 
 @pytest.mark.parametrize("name", ["форвардер", "служба-usb", "я" * 40, "xпересылка"])

@@ -426,7 +426,6 @@ def test_a_report_that_a_clock_set_back_puts_into_the_future(tmp_path: Path) -> 
 # --- Many at once -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xdist_group("many at once")
 def test_many_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All three checks at once, far more than there are processors: none breaks the contract, none is wrong."""
     number = 60

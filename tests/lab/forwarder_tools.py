@@ -176,26 +176,29 @@ class ForwarderDaemon:
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def end(self) -> None:
-        """It is gone."""
+        """It is gone, and so is what it has started."""
         with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
 
 @contextmanager
-def forwarder_daemon(name: str, argv0: str | None = None) -> Iterator[ForwarderDaemon]:
+def forwarder_daemon(name: str, argv0: str | None = None, script: str = "") -> Iterator[ForwarderDaemon]:
     """Run a process called `name`.
 
     The kernel names a process after the file it executes, so this is a copy of sleep(1) under that name; the kernel
     keeps 15 characters, psutil completes a longer name from the command line. `argv0` is what the command line says
     instead: with name="less", argv0="usbsrvd" a reader of command lines is fooled and a reader of names is not.
+    A `script` with its interpreter in the first line, which must not end, takes the place of the copy.
     """
     with tempfile.TemporaryDirectory(prefix="forwarder.") as directory:
         program = Path(directory) / name
         shutil.copy("/bin/sleep", program)
+        if script:
+            program.write_text(script)  # the copy's mode stays
         command = [argv0 or str(program), "600"]
         # The own working directory keeps it apart from ForwarderTools.survivors(), whatever the test's is.
-        process = subprocess.Popen(command, executable=program, cwd=directory, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, executable=program, cwd=directory, stdin=subprocess.DEVNULL, start_new_session=True)
         daemon = ForwarderDaemon(process)
         try:
             daemon.await_command_line()
