@@ -1,7 +1,8 @@
 # Sourced by run.sh, load.sh and newest.sh: suites one after the other or side by side, each with its output in one piece.
 #   run NAME PYTEST_ARGUMENTS      now
 #   start NAME PYTEST_ARGUMENTS    beside the others
-#   finish                         waits for those, shows what they said, exits 1 if any suite failed
+#   together                       waits for those, shows what they said
+#   finish                         the same, then exits 1 if any suite failed
 pytest=".venv/bin/python -m pytest --durations 5"
 failed=""
 started=""
@@ -27,12 +28,17 @@ start() {
     started="$started $suite=$!"
 }
 
-finish() {
+together() {
     for suite in $started; do
         wait "${suite#*=}" || failed="$failed ${suite%=*}"
         echo "== ${suite%=*}"
         cat "$logs/${suite%=*}"
     done
+    started=""
+}
+
+finish() {
+    together
     rm -rf "$logs"
     [ -z "$failed" ] || { echo "== failed:$failed"; exit 1; }
 }

@@ -10,7 +10,7 @@ from typing import Callable, NamedTuple
 
 import pytest
 from lab.libusb_worlds import libusb_missing, libusb_refuses, libusb_too_old
-from lab.run_check import run_check
+from lab.run_check import open_checks, run_check
 from lab.usb_bus import AS_NOBODY, UsbBus
 
 Plug = Callable[[UsbBus], object]
@@ -266,7 +266,7 @@ def test_an_ordinary_user_sees_the_same() -> None:
     with UsbBus() as bus:
         bus.add_key(port="1-2", node="unreadable")
         assert os.geteuid() == 0, "this test gives up root's rights, so it needs them"
-        outcome = run_check("senselock", env=bus.env(), python=[*AS_NOBODY, "/usr/bin/python3"])
+        outcome = run_check("senselock", env=bus.env(), python=[*AS_NOBODY, "/usr/bin/python3"], checks=open_checks())
         assert (outcome.code, outcome.line.partition(" | ")[0]) == (0, f"SENSELOCK OK - 1 SenseLock key: {AT_1_2}")
 
 
@@ -275,7 +275,8 @@ def test_an_ordinary_user_cannot_tell_a_ghost() -> None:
     with UsbBus() as bus:
         both(FORWARDED, key(where="usbip", remote="10.0.0.6 3240 1-1"))(bus)
         (bus.root / "run/vhci_hcd").chmod(0o700)
-        outcome = run_check("senselock", env=bus.env(), python=[*bus.with_run(), *AS_NOBODY, "/usr/bin/python3"])
+        python = [*bus.with_run(), *AS_NOBODY, "/usr/bin/python3"]
+        outcome = run_check("senselock", env=bus.env(), python=python, checks=open_checks())
         sentence = "cannot tell whether vhci_hcd ports 0 and 1 hold the same key: only root may read /var/run/vhci_hcd"
         assert outcome.line.partition(" | ")[0] == f"SENSELOCK UNKNOWN - {sentence}; see usbip port as root, or let this user read it"
 

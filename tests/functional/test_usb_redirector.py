@@ -25,8 +25,8 @@ from lab.forwarder_tools import (
     talking_port,
     unreachable_port,
 )
-from lab.run_check import CHECKS, PUNCTUAL, Outcome, command, run_check, run_process
-from lab.usb_bus import UsbBus, VhciPort
+from lab.run_check import CHECKS, PUNCTUAL, Outcome, command, open_checks, run_check, run_process
+from lab.usb_bus import AS_NOBODY, UsbBus, VhciPort
 from lab.usbip_server import SenseLockKey, UsbIpServer
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -790,10 +790,10 @@ def test_names_in_russian_and_a_locale_of_ascii() -> None:
 
 @pytest.mark.parametrize("mount", ["mount -o remount,hidepid=1 /proc", "mount -o remount,hidepid=2 /proc", "mount -t tmpfs none /proc"])
 def test_a_process_that_cannot_be_seen(mount: str) -> None:
-    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
     with forwarder_daemon("usbsrvd"):
-        words = command("usb_redirector", "--product", "generic", "--process", "usbsrvd", python="/usr/bin/python3")
-        outcome = run_process(["unshare", "-m", "sh", "-c", f'mount -t proc proc /proc && {mount} && exec {nobody} "$@"', "sh", *words])
+        python = [*AS_NOBODY, "/usr/bin/python3"]
+        words = command("usb_redirector", "--product", "generic", "--process", "usbsrvd", python=python, checks=open_checks())
+        outcome = run_process(["unshare", "-m", "sh", "-c", f'mount -t proc proc /proc && {mount} && exec "$@"', "sh", *words])
         assert said(outcome) == expect(UNKNOWN, "--process cannot be judged: /proc does not show this user all processes (hidepid?)")
 
 

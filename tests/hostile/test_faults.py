@@ -29,8 +29,8 @@ from lab.faults import Certificate, Connection, Fault
 from lab.forwarder_tools import ForwarderTools, forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
 from lab.raw_server import Answer, page, server_that
-from lab.run_check import SERVICES, Outcome, command, run_process
-from lab.usb_bus import UsbBus
+from lab.run_check import SERVICES, Outcome, command, open_checks, run_process
+from lab.usb_bus import AS_NOBODY, UsbBus
 
 PAGE = "/admin/lic"
 GOOD = "<BR>Привязка: SenseLock ключ - [работает]<BR>".encode()
@@ -363,12 +363,9 @@ def test_tools_that_never_stop_talking(what: str, tmp_path: Path) -> None:
     assert state == 3 and f"list command tool {ending}" in said, said
 
 
-AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-
-
 @pytest.mark.parametrize("check", SERVICES)
 def test_no_thread_can_be_started(check: str) -> None:
-    outcome = run_process([*AS_NOBODY, *limited(nproc=1), *command(check, python="/usr/bin/python3")])
+    outcome = run_process([*AS_NOBODY, *limited(nproc=1), *command(check, python="/usr/bin/python3", checks=open_checks())])
     assert judged(check, outcome, 10) == (3, "UNKNOWN - no thread can be started: raise the limits of processes and memory")
 
 

@@ -5,7 +5,7 @@ apt resolves and fetches the packages against an empty package list, so the gues
 test. From the kernel package come the kernel and the few modules of the play. The result is one initrd, kept in
 `build/kernel`; the checks and the agent are added to it fresh at every start.
 
-Needs apt with current package lists, dpkg-deb, tar, cpio and depmod, but neither root nor an installed kernel.
+Needs apt with current package lists, dpkg-deb, tar, cpio, depmod and unxz, but neither root nor an installed kernel.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Image:
 
 def prepare() -> Image:
     """Fetch and build the guest, or reuse the one of an earlier run when the packages' versions are the same."""
-    for tool in ("apt-get", "apt-cache", "dpkg-deb", "tar", "cpio", "depmod"):
+    for tool in ("apt-get", "apt-cache", "dpkg-deb", "tar", "cpio", "depmod", "unxz"):
         if not shutil.which(tool):
             raise CannotBuild(f"{tool} is not installed; tests/packages.txt names the packages")
     with locked_cache():
@@ -133,9 +133,11 @@ def build(image: Image, plan: Sequence[str]) -> None:
         lay_out(root)
         for deb in debs:
             unpack(deb, root, [f"--exclude=./{path}" for path in LEFT_OUT])
-        modules = f"./lib/modules/{image.version}"
-        unpack(kernel_deb, root, [f"./boot/vmlinuz-{image.version}", *(f"{modules}/kernel/{path}" for path in MODULE_FOLDERS),
+        modules = f"./*lib/modules/{image.version}"  # Debian 13: /usr/lib
+        unpack(kernel_deb, root, ["--wildcards", f"./boot/vmlinuz-{image.version}", *(f"{modules}/kernel/{path}" for path in MODULE_FOLDERS),
                                   f"{modules}/modules.order", f"{modules}/modules.builtin", f"{modules}/modules.builtin.modinfo"])
+        if packed := sorted(root.rglob("*.ko.xz")):  # Debian 13; busybox loads no packed modules
+            call(["unxz", *packed])
         shutil.move(root / "boot" / f"vmlinuz-{image.version}", image.kernel)
         call(["depmod", "-b", root, image.version])
         link_busybox(root)

@@ -7,12 +7,16 @@ lab/guidelines.py allows on stdout.
 from __future__ import annotations
 
 import ast
+import atexit
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Iterator, Mapping, Sequence
 
@@ -80,6 +84,15 @@ def files_of(check: str) -> list[Path]:
             path = CHECKS / name.replace(".", "/")
             files += [found for found in (path.with_suffix(".py"), path / "__init__.py") if found.exists() and found not in files]
     return files
+
+
+@cache
+def open_checks() -> Path:
+    """A copy of the checks that every user may read: a clone is often in /root, where an ordinary user may not go."""
+    folder = Path(tempfile.mkdtemp(prefix="checks."))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(shutil.copytree(CHECKS, folder / "checks", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def command(check: str, *arguments: str, python: str | Sequence[str] = sys.executable, checks: Path = CHECKS) -> list[str]:

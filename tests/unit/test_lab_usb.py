@@ -28,7 +28,7 @@ for d in usb.core.find(find_all=True):
         print("%04x:%04x %d-%s" % (d.idVendor, d.idProduct, d.bus, ".".join(map(str, d.port_numbers))))
 """
 
-OPEN = "import usb.core; usb.core.find(idVendor=0x0471).get_active_configuration()"
+OPEN = "import usb.core; usb.core.find(idVendor=0x0471).is_kernel_driver_active(0)"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def on(bus: UsbBus, *command: str, prefix: list[str] | None = None) -> Outcome:
 
 def lines(outcome: Outcome) -> list[str]:
     assert outcome.code == 0, outcome
-    assert outcome.stderr == b""
+    assert outcome.stderr.strip() in (b"", b"unable to initialize usb spec")  # lsusb, where udev has no hardware database
     return outcome.text.splitlines()
 
 
