@@ -20,8 +20,8 @@ from kernel import image
 # of the test machine, so a server there looks to the guest like a server on another machine.
 OUTSIDE = "192.0.2.10"
 _ADDRESS = "192.0.2.15/24"
-_LIFETIME = 400  # seconds after which the machine is switched off, whatever happened to the test
-_BOOT = 60
+_LIFETIME = 600  # seconds after which the machine is switched off, whatever happened to the test
+_BOOT = 180  # 5 on a quiet machine
 
 
 class GuestError(RuntimeError):

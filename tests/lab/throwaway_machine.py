@@ -84,7 +84,8 @@ class ThrowawayMachine:
     def _enter(self) -> list[str]:
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return ["nsenter", f"--target={children[0]}", "--mount", "--pid"]
+        # Its root, too: the tests themselves may run in a chroot.
+        return ["nsenter", f"--target={children[0]}", "--root", "--mount", "--pid"]
 
     def try_run(self, *argv: str, env: Mapping[str, str] | None = None, patience: float = 120) -> Outcome:
         """Run a command on the machine and return its outcome, unjudged."""
