@@ -150,9 +150,9 @@ def _write(output: bytes) -> bool:
 def _ended_by_signal(number: int, frame: object) -> None:
     if _plugin.speaking.locked():
         return  # the verdict is being written already
-    doing = _plugin.waiting_for
-    by_user = number == signal.SIGINT
-    sentence = _("interrupted while {doing}" if by_user else "ended by a signal while {doing}", doing)
+    sentence = _("ended by a signal while {doing}", _plugin.waiting_for)
+    if number == signal.SIGINT:
+        sentence = _("interrupted while {doing}", _plugin.waiting_for)
     end(Verdict(UNKNOWN, sentence))
 
 

@@ -85,7 +85,8 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
             return text.encode(encoding, "backslashreplace")
 
         tail = encoded(" | " + " ".join(self.perfdata) if self.perfdata else "") + b"\n"
-        head = f"{service} {STATE_NAMES[self.state]} - {clean(self.sentence, MAX_OUTPUT) or _('no text')}"
+        sentence = clean(self.sentence, MAX_OUTPUT) or _("no text")
+        head = f"{service} {STATE_NAMES[self.state]} - {sentence}"
         output = cut(head, MAX_OUTPUT - len(tail), encoded) + tail
         for detail in self.details:
             line = encoded(clean(detail, 1000)) + b"\n"

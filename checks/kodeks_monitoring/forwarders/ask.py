@@ -97,9 +97,9 @@ def use_list(facts: Facts, text: str, where: str, failure: str = "") -> None:
     elif reading and not failure:
         facts.listing = reading
     else:
-        title = facts.product.title
+        title, line = facts.product.title, clean(readings(first_line(lines))[0], 120)
         what = failure or _("{list} is no whole list of {title} that this check knows", where, title)
-        raise Problem(f"{what}: {clean(readings(first_line(lines))[0], 120) or _('nothing printable')}")
+        raise Problem(f"{what}: " + (line or _("nothing printable")))
 
 
 def ask_port(facts: Facts) -> None:

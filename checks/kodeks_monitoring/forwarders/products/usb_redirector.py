@@ -66,7 +66,7 @@ def _read_device(block: Lines, remote: bool) -> Device:
     found = fits(block, _HEAD, _IDS, _STATUS)
     if not found or {remote} != {bool(found[0][1]), bool(found[2][1])}:
         return states.odd_device(*block)
-    head, ids, (_, used, status) = found[0], found[1], found[2].groups()
+    head, ids, (_mode, used, status) = found[0], found[1], found[2].groups()
     state = _STATES.get((remote, status), states.unknown_state(status))
     state = state if not used else states.USED if remote else states.SERVED
     usb_id, place = f"{ids[1]}:{ids[2]}".lower(), (ids[3] or "").strip()
