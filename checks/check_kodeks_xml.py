@@ -26,6 +26,7 @@ from typing import Iterator
 
 import nagiosplugin
 from kodeks_monitoring.contract import options as kind
+from kodeks_monitoring.contract.language import _, ngettext
 from kodeks_monitoring.contract.private_files import read_private
 from kodeks_monitoring.contract.run import STATES, Finding, Number, Part, Says, judge, run
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem
@@ -42,10 +43,10 @@ def read_page(server: Server) -> Reading:
     answer = server.page("GET", LICENSE_PAGE)
     bindings = page.PageText(answer.text).bindings
     if not bindings:
-        raise answer.not_kodeks("no binding line")
+        raise answer.not_kodeks(_("no binding line"))
     state, sentence = worst_of(bindings)
-    hints = {OK: f" (binding of {LICENSE_PAGE})", UNKNOWN: "; look at the page in a browser"}
-    lines = tuple(f"binding: {binding.sentence}" for binding in bindings)
+    hints = {OK: _(" (binding of {page})", LICENSE_PAGE), UNKNOWN: _("; look at the page in a browser")}
+    lines = tuple(_("binding: {sentence}", binding.sentence) for binding in bindings)
     return Reading(Finding(state, sentence + hints.get(state, "")), lines=lines)
 
 
@@ -54,14 +55,17 @@ def read_live_report(server: Server, values: argparse.Namespace) -> Reading:
     server.fetch("GET", REPORT_PAGE, follow=())  # for the cookies: the first request is answered by a 307
     answer = server.page("POST", REPORT_PAGE, f"type={values.source}")
     if not re.search("(?i)octet-stream|xml", answer.headers.get("content-type", "")):  # as documented
-        raise answer.not_kodeks("no report")
+        raise answer.not_kodeks(_("no report"))
     name = re.search('filename="?([^";]{1,300})', answer.headers.get("content-disposition", ""))
     reading = report.read(answer.pieces(), name[1] if name else "", values.walk, time.time())
     if (reading.size or 0) < 1000:  # a real one has 20 MB
-        raise Problem(f"the server sent {reading.size} bytes of XML, no sysinfo report: look at the server")
+        raise Problem(ngettext("the server sent {n} byte of XML, no sysinfo report: look at the server",
+                               "the server sent {n} bytes of XML, no sysinfo report: look at the server",
+                               reading.size or 0))  # fmt: skip
     if reading.finding.state == OK and abs(reading.age or 0) > 26:  # hours between two clocks on earth
-        what = f"the server sent a report of {reading.age:.1f} hours ago instead of a new one"
-        return reading._replace(finding=Finding(UNKNOWN, f"{what}: check its clock, and what answers at -p"))
+        what = _("the server sent a report of {hours} hours ago instead of a new one: "
+                 "check its clock, and what answers at -p", f"{reading.age:.1f}")  # fmt: skip
+        return reading._replace(finding=Finding(UNKNOWN, what))
     return reading
 
 
@@ -71,7 +75,7 @@ class KodeksKey(nagiosplugin.Resource):
     def __init__(self, values: argparse.Namespace) -> None:
         self.values = values
         self.server = server_of(values) if values.hostname else None
-        self.reading = Reading(Finding(UNKNOWN, "nothing was read"))
+        self.reading = Reading(Finding(UNKNOWN, _("nothing was read")))
 
     def probe(self) -> Iterator[nagiosplugin.Metric]:
         started = time.monotonic()
@@ -102,10 +106,12 @@ class ReportAge(Number, Part):
     def evaluate(self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource) -> nagiosplugin.Result:
         hours = metric.value
         state = UNKNOWN if hours is None or hours < 0 else judge(hours, *self.ranges)
-        sentence = f"the report is {hours} hours old: check that its upload or export still runs"
+        sentence = _("the report is {hours} hours old: check that its upload or export still runs", hours)
         if state == UNKNOWN:
-            why = "no date in its name" if hours is None else f"dated {-hours} hours in the future"
-            sentence = f"the age of the report is not known ({why}): check its name, and the clocks"
+            why = _("no date in its name")
+            if hours is not None:
+                why = _("dated {hours} hours in the future", -hours)
+            sentence = _("the age of the report is not known ({why}): check its name, and the clocks", why)
         return nagiosplugin.Result(STATES[state], sentence, metric)
 
 
@@ -151,8 +157,8 @@ def password_of(values: argparse.Namespace) -> str:
         text = read_private(values.password_file, "--password-file").lstrip("\ufeff")
         password = text.partition("\n")[0].rstrip("\r")
     if not password or "\0" in password:
-        where = "--password-file (first line, UTF-8), a key password in the ini section, or KODEKS_PASSWORD"
-        raise Problem(f"-l without a password: use {where}")
+        raise Problem(_("-l without a password: use --password-file (first line, UTF-8), "
+                        "a key password in the ini section, or KODEKS_PASSWORD"))  # fmt: skip
     return password
 
 
@@ -161,19 +167,20 @@ def refuse_contradictions(values: argparse.Namespace) -> None:
     about_report = any((values.warning, values.critical, values.record, values.outline))
     about_server = any((values.port, values.ssl, values.logname, values.password_file, values.source))
     wrong = {
-        "give either -H HOST or --file PATH": (values.hostname is None) == (values.file is None),
-        "-l is a login without a colon; the password goes to --password-file": ":" in (values.logname or ""),
-        "-p, -S, -l, --password-file and --source are for a server, not for --file":
+        _("give either -H HOST or --file PATH"): (values.hostname is None) == (values.file is None),
+        _("-l is a login without a colon; the password goes to --password-file"):
+            ":" in (values.logname or ""),
+        _("-p, -S, -l, --password-file and --source are for a server, not for --file"):
             values.file and about_server,
-        "--insecure without -S": values.insecure and not values.ssl,
-        "a password without -l USER": (values.password_file or values.secrets) and not values.logname,
-        "-w, -c, --record and --outline are for a report: add --source zip, or give --file":
+        _("--insecure without -S"): values.insecure and not values.ssl,
+        _("a password without -l USER"): (values.password_file or values.secrets) and not values.logname,
+        _("-w, -c, --record and --outline are for a report: add --source zip, or give --file"):
             about_report and not values.file and values.source in (None, "page"),
-        "--working is for --record": values.working is not None and values.record is None,
+        _("--working is for --record"): values.working is not None and values.record is None,
     }  # fmt: skip
     for sentence, is_so in wrong.items():
         if is_so:
-            raise Problem(f"{sentence}; check_kodeks_xml --help lists the options")
+            options().error(sentence)
 
 
 def server_of(values: argparse.Namespace) -> Server:

@@ -22,6 +22,7 @@ import argparse
 from typing import Any, Iterator, NamedTuple, Optional, Sequence
 
 import nagiosplugin
+from kodeks_monitoring.contract.language import _, ngettext
 from kodeks_monitoring.contract.options import Options, proper_text, threshold, usb_id
 from kodeks_monitoring.contract.run import Finding, Number, Part, Says, judge, run
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
@@ -56,12 +57,15 @@ class Device(NamedTuple):
     missing_node: str = ""
 
     def __str__(self) -> str:
-        return f"{self.usb_id} at {self.name}, {self.location}"
+        return _("{usb_id} at {place}, {location}", self.usb_id, self.name, self.location)
 
     def describe(self) -> str:
         """One line for -v."""
-        serial = {None: "serial unknown", "": "no serial"}.get(self.serial, f"serial {self.serial}")
-        return f"{self.usb_id} {self.model} at {self.name}: {serial}, {self.location}"
+        known = _("serial {serial}", self.serial)
+        serial = {None: _("serial unknown"), "": _("no serial")}.get(self.serial, known)
+        device = f"{self.usb_id} {self.model}"
+        return _("{device} at {place}: {serial}, {location}",
+                 device, self.name, serial, self.location)  # fmt: skip
 
 
 class UsbBus(nagiosplugin.Resource):
@@ -89,7 +93,7 @@ class UsbBus(nagiosplugin.Resource):
 
     def look(self) -> None:
         """List the bus through libusb, the kernel first: where a device is stuck, listing would hang."""
-        deadline.doing("asking whether the USB devices answer")
+        deadline.doing(_("asking whether the USB devices answer"))
         obstacles = usb.obstacles()
         self.ports = usb.vhci_ports() or ()
         stuck = [name for name in sorted(obstacles) if obstacles[name] == usb.STUCK]
@@ -108,7 +112,7 @@ class UsbBus(nagiosplugin.Resource):
 
     def device(self, usb_id: str, name: str, obstacle: str = "", strings: Sequence[str] = ()) -> Device:
         """The device with what sysfs knows of it. Each of the strings may have to be waited for."""
-        model = KEYS.get(usb_id, "unnamed device")
+        model = KEYS.get(usb_id, _("unnamed device"))
         if not os.path.isdir(f"{usb.USB_DEVICES}/{name}"):  # no sysfs on this system, or unplugged by now
             return Device(usb_id, name, model, None, usb.Location("unknown"))
         serial = read_string(name, "serial") if "serial" in strings else None
@@ -119,7 +123,7 @@ class UsbBus(nagiosplugin.Resource):
 
 def read_string(name: str, attribute: str) -> Optional[str]:
     """A string of the device; "" where it has no such string, None where it cannot be read."""
-    deadline.doing(f"reading the {attribute} of the USB device at {name}")
+    deadline.doing(_("reading {what}", f"{usb.USB_DEVICES}/{name}/{attribute}"))
     path = f"{usb.USB_DEVICES}/{name}/{attribute}"
     if not os.path.exists(path):
         return ""
@@ -131,16 +135,16 @@ def refuse_to_hang(stuck: Sequence[Device], wanted: Sequence[str]) -> None:
     """A Problem where a device is stuck (see usb.obstacles)."""
     keys = [device for device in stuck if device.usb_id in wanted]
     if keys:
-        sentence = f"the key is listed but does not answer the program that uses it: {listed(keys)}"
-        raise Problem(f"{sentence}; see whether the forwarder hangs", CRITICAL)
+        raise Problem(_("the key is listed but does not answer the program that uses it: {keys}; "
+                        "see whether the forwarder hangs", listed(keys)), CRITICAL)  # fmt: skip
     if stuck:
-        sentence = "the USB bus cannot be listed: a device does not answer the program that uses it"
-        raise Problem(f"{sentence}: {listed(stuck)}; unplug or detach it")
+        raise Problem(_("the USB bus cannot be listed: a device does not answer the program that uses it: "
+                        "{devices}; unplug or detach it", listed(stuck)))  # fmt: skip
 
 
 def list_devices() -> list[Any]:
     """pyusb's devices. A libusb that is missing, too old or does not start is a Problem."""
-    deadline.doing("loading libusb")
+    deadline.doing(_("loading libusb"))
     from usb import core  # type: ignore[import-untyped]
     from usb.backend import libusb1  # type: ignore[import-untyped]
 
@@ -152,17 +156,17 @@ def list_devices() -> list[Any]:
         # pyusb answers None for every failure. What it loaded tells which: nothing, a library without
         # the function that names ports (libusb before 1.0.16), or one that does not start.
         if not hasattr(libusb1._lib, "libusb_get_port_numbers"):
-            remedy = "install the package libusb-1.0-0 (Windows: libusb-1.0.dll beside python.exe)"
-            raise Problem(f"libusb 1.0 is missing or too old: {remedy}")
+            raise Problem(_("libusb 1.0 is missing or too old: install the package libusb-1.0-0 "
+                            "(Windows: libusb-1.0.dll beside python.exe)"))  # fmt: skip
         if linux and not os.path.isdir(usb.USB_DEVICES):
             return []
-        remedy = "check /dev/bus/usb and the rights of this user"
-        raise Problem(f"libusb 1.0 cannot start (libusb_init failed): {remedy}")
-    deadline.doing("listing the USB devices")
+        raise Problem(_("libusb 1.0 cannot start (libusb_init failed): "
+                        "check /dev/bus/usb and the rights of this user"))  # fmt: skip
+    deadline.doing(_("listing the USB devices"))
     try:
         return list(core.find(find_all=True, backend=backend))
     except core.USBError as error:
-        raise Problem(f"the USB devices cannot be listed: {clean(error, 120)}") from None
+        raise Problem(_("the USB devices cannot be listed: {why}", clean(error, 120))) from None
 
 
 def judge_count(bus: UsbBus) -> Finding:
@@ -172,60 +176,64 @@ def judge_count(bus: UsbBus) -> Finding:
     if state == OK or not bus.keys:
         return Finding(state, tally(bus))
     broken = values.critical if state == CRITICAL else values.warning
-    where = "inside the forbidden" if broken.invert else "outside the"
-    return Finding(state, f"{tally(bus)}, {where} range {broken}")
+    if broken.invert:
+        return Finding(state, _("{keys}, inside the forbidden range {range}", tally(bus), broken))
+    return Finding(state, _("{keys}, outside the range {range}", tally(bus), broken))
 
 
 def judge_use(bus: UsbBus) -> Iterator[Finding]:
     """Keys that the kernel lists but that cannot be used, and a key on two ports."""
     for key in bus.keys:
         if key.obstacle:
-            yield Finding(CRITICAL, f"the key is listed but cannot be used: {key}: {key.obstacle}")
+            why = _(key.obstacle)
+            yield Finding(CRITICAL, _("the key is listed but cannot be used: {key}: {why}", key, why))
     names = {key.name for key in bus.keys}
     dead = [port for port in usb.ghosts(bus.ports) if port.busid in names]
     for server, remote in dict.fromkeys((port.server, port.remote) for port in dead):
         numbers = [str(port.number) for port in dead if (port.server, port.remote) == (server, remote)]
-        sentence = f"vhci_hcd ports {' and '.join(numbers)} hold the same key, {remote} of {server}"
-        sentence += ": all but one are dead, and a program that opens a dead one hangs"
-        yield Finding(CRITICAL, f"{sentence}; run usbip detach -p for each of them, then attach the key once")
+        yield Finding(CRITICAL, _(
+            "vhci_hcd ports {ports} hold the same key, {remote} of {server}: all but one are dead, "
+            "and a program that opens a dead one hangs; "
+            "run usbip detach -p for each of them, then attach the key once",
+            _(" and ").join(numbers), remote, server))  # fmt: skip
     doubtful = [str(port.number) for port in usb.possible_ghosts(bus.ports) if port.busid in names]
     if len(doubtful) > 1:
-        sentence = f"cannot tell whether vhci_hcd ports {' and '.join(doubtful)} hold the same key"
-        remedy = "see usbip port as root, or let this user read it"
-        yield Finding(UNKNOWN, f"{sentence}: only root may read {usb.VHCI_NOTES}; {remedy}")
+        yield Finding(UNKNOWN, _(
+            "cannot tell whether vhci_hcd ports {ports} hold the same key: only root may read {folder}; "
+            "see usbip port as root, or let this user read it", _(" and ").join(doubtful), usb.VHCI_NOTES))
 
 
 def judge_serials(wanted: Sequence[str], keys: Sequence[Device]) -> Iterator[Finding]:
     """--serial: a key with each serial must be here. One that cannot be read is UNKNOWN, not absent."""
     unreadable = ", ".join(key.name for key in keys if key.serial is None)
-    others = ", ".join(key.serial or "a key without serial" for key in keys) or "no key at all"
+    others = ", ".join(key.serial or _("a key without serial") for key in keys) or _("no key at all")
     missing = {clean(text) for text in wanted} - {key.serial for key in keys}
     for serial in sorted(missing):
         if unreadable:
-            sentence = f"cannot tell whether the key with serial {serial} is here"
-            remedy = "see whether its forwarder hangs, or leave --serial out"
-            yield Finding(UNKNOWN, f"{sentence}: no readable serial at {unreadable}; {remedy}")
+            yield Finding(UNKNOWN, _(
+                "cannot tell whether the key with serial {serial} is here: no readable serial at {places}; "
+                "see whether its forwarder hangs, or leave --serial out", serial, unreadable))
         else:
-            sentence = f"the key with serial {serial} is not here (found: {others})"
-            yield Finding(CRITICAL, f"{sentence}; plug or attach it, or correct --serial")
+            yield Finding(CRITICAL, _("the key with serial {serial} is not here (found: {others}); "
+                                      "plug or attach it, or correct --serial", serial, others))  # fmt: skip
 
 
 def judge_location(wanted: str, keys: Sequence[Device]) -> Finding:
     """--location: every key that is here must be local, or forwarded."""
     wrong = listed([key for key in keys if key.location.kind not in (wanted, "unknown")])
     if wrong:
-        remedy = "move it back, or change --location"
-        return Finding(CRITICAL, f"key not where it should be ({wanted}): {wrong}; {remedy}")
+        return Finding(CRITICAL, _("key not where it should be ({location}): {keys}; "
+                                   "move it back, or change --location", wanted, wrong))  # fmt: skip
     unknown = listed([key for key in keys if key.location.kind == "unknown"])
     if unknown:
-        remedy = "see where it is plugged in, and leave --location out"
-        return Finding(UNKNOWN, f"cannot tell whether the key is {wanted}: {unknown}; {remedy}")
+        return Finding(UNKNOWN, _("cannot tell whether the key is {location}: {keys}; see where it is "
+                                  "plugged in, and leave --location out", wanted, unknown))  # fmt: skip
     return Finding(OK, "")
 
 
 def listed(devices: Sequence[Device]) -> str:
     """The devices in one phrase; beyond three only their number, the details are in -v."""
-    rest = f" and {len(devices) - 3} more" if len(devices) > 3 else ""
+    rest = _(" and {number} more", len(devices) - 3) if len(devices) > 3 else ""
     return "; ".join(map(str, devices[:3])) + rest
 
 
@@ -233,31 +241,38 @@ def tally(bus: UsbBus) -> str:
     """How many keys there are and where, with a remark on a missing device node."""
     if not bus.keys:
         return absence(bus)
-    sentence = f"{len(bus.keys)} SenseLock key{'s' if len(bus.keys) > 1 else ''}: {listed(bus.keys)}"
+    number, keys = len(bus.keys), listed(bus.keys)
+    sentence = ngettext("{n} SenseLock key: {keys}", "{n} SenseLock keys: {keys}", number, keys)
     missing = ", ".join(key.missing_node for key in bus.keys if key.missing_node)
-    return f"{sentence} (missing here: {missing}; a container, or PrivateDevices=?)" if missing else sentence
+    remark = _(" (missing here: {files}; a container, or PrivateDevices=?)", missing) if missing else ""
+    return sentence + remark
 
 
 def absence(bus: UsbBus) -> str:
     """Why there may be no key: no bus at all, or a bus without it, and what comes closest."""
     if not bus.present:
-        why = "no USB bus is visible here (a container, or a machine without a USB controller)"
-        return f"no SenseLock key: {why}"
-    number = len(bus.devices)
-    sentence = f"no SenseLock key among {number} USB device{'' if number == 1 else 's'}"
+        return _("no SenseLock key: no USB bus is visible here "
+                 "(a container, or a machine without a USB controller)")  # fmt: skip
+    sentence = ngettext("no SenseLock key among {n} USB device", "no SenseLock key among {n} USB devices",
+                        len(bus.devices))  # fmt: skip
     if bus.values.usb_id:
-        sentence += f" (looked for: {', '.join(sorted(set(bus.wanted))[:5])})"
+        sentence += _(" (looked for: {usb_ids})", ", ".join(sorted(set(bus.wanted))[:5]))
     known = [item for item in bus.devices if item.usb_id in KEYS]
-    closest = [f"{item.usb_id} is one by usb.ids, at {item.name}" for item in known]
     relatives = [item for item in bus.devices if item.usb_id.startswith("1bc0:")]
-    closest += [f"{item.usb_id} of the same vendor at {item.name}" for item in relatives]
-    return f"{sentence}, but {closest[0]}: if that is the key, give its --usb-id" if closest else sentence
+    if not known and not relatives:
+        return sentence
+    item = (known or relatives)[0]
+    closest = _("{usb_id} of the same vendor at {place}", item.usb_id, item.name)
+    if known:
+        closest = _("{usb_id} is one by usb.ids, at {place}", item.usb_id, item.name)
+    return _("{no_key}, but {closest}: if that is the key, give its --usb-id", sentence, closest)
 
 
 def details(bus: UsbBus) -> list[str]:
     """The lines of -v (the keys) and -vv (every device)."""
     others = [item for item in bus.devices if item not in bus.keys and bus.values.verbose > 1]
-    return [*(f"key {key.describe()}" for key in bus.keys), *(f"device {item.describe()}" for item in others)]
+    return [*(_("key {key}", key.describe()) for key in bus.keys),
+            *(_("device {device}", item.describe()) for item in others)]  # fmt: skip
 
 
 def options() -> Options:

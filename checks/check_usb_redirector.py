@@ -25,6 +25,7 @@ import time
 from typing import Iterator, Optional
 
 import nagiosplugin
+from kodeks_monitoring.contract.language import _
 from kodeks_monitoring.contract.options import Options, bad_value, host_name, proper_text, tcp_port, threshold
 from kodeks_monitoring.contract.run import Finding, Number, Part, Results, Says, run
 from kodeks_monitoring.contract.verdict import OK, STATE_NAMES, Problem, verdict_on
@@ -57,7 +58,7 @@ class Forwarder(nagiosplugin.Resource):
             (values.hostname and not values.usbip, "answer", ask.ask_port),
             (values.service, "process", ask.ask_services),
         )
-        deadline.doing("asking the forwarder")
+        deadline.doing(_("asking the forwarder"))
         for wanted, part, step in steps:
             started = time.monotonic()
             try:
@@ -66,7 +67,7 @@ class Forwarder(nagiosplugin.Resource):
                     if part == "answer":
                         self.seconds = (self.seconds or 0.0) + time.monotonic() - started
             except (Problem, ImportError) as problem:
-                verdict = verdict_on(problem, None, "asking the forwarder")
+                verdict = verdict_on(problem, None, _("asking the forwarder"))
                 facts.found(part, verdict.state, verdict.sentence)
         listing = facts.listing
         if listing:  # whoever gave one has answered
@@ -100,7 +101,7 @@ def details(results: Results, facts: ask.Facts) -> "list[str]":
     """The lines of -v: every finding, and what the list holds."""
     lines = [f"{result.state.text}: {result.hint}" for result in results if result.hint]
     devices = facts.listing.devices if facts.listing else ()
-    return lines + [f"device {forwarder.judge_state(device).sentence}" for device in devices]
+    return lines + [_("device {device}", forwarder.judge_state(device).sentence) for device in devices]
 
 
 def license_term(text: str) -> datetime.date:
@@ -110,15 +111,15 @@ def license_term(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text if re.fullmatch("20[0-9]{2}(-[0-9]{2}){2}", text) else "")
     except ValueError:
-        raise bad_value(text, "is no date from 2000 to 2099; write YYYY-MM-DD or perpetual") from None
+        raise bad_value(text, _("is no date from 2000 to 2099; write YYYY-MM-DD or perpetual")) from None
 
 
 def utn_code(text: str) -> "tuple[int, tuple[str, Finding]]":
     """`CODE=STATE`: how to judge an exit code of utnm."""
-    code, _, state = text.partition("=")
+    code, equals, state = text.partition("=")
     if not re.fullmatch("[0-9]{1,3}", code) or state.upper() not in STATE_NAMES:
-        raise bad_value(text, "is not CODE=STATE; write for example 25=ok")
-    sentence = f"the dongle server's tool ended with exit code {int(code)}"
+        raise bad_value(text, _("is not CODE=STATE; write for example 25=ok"))
+    sentence = _("the dongle server's tool ended with exit code {code}", int(code))
     return int(code), ("device", Finding(STATE_NAMES.index(state.upper()), sentence))
 
 
@@ -129,10 +130,10 @@ def split_command(text: str, windows: bool = os.name == "nt") -> "list[str]":
     try:
         words = shlex.split(text, posix=not windows)
     except ValueError as error:
-        raise bad_value(text, f"cannot be read: {error}") from None
+        raise bad_value(text, _("cannot be read: {why}", error)) from None
     words = [word[1:-1] if windows and re.fullmatch(r"(['\"]).*\1", word) else word for word in words]
     if not words or not words[0]:
-        raise bad_value(text, "names no command")
+        raise bad_value(text, _("names no command"))
     return words
 
 
@@ -175,18 +176,18 @@ def refuse(values: argparse.Namespace, product: forwarder.Product) -> None:
     """Combinations that judge nothing, or not what was meant, are usage errors."""
     by_code, command = product.exit_codes, " ".join(values.list_command or ())
     wrong = {
-        f"-H and -p belong together, no usual port of {product.title} is known":
+        _("-H and -p belong together, no usual port of {title} is known", product.title):
             values.hostname and not (values.port or product.port),
-        "-p needs -H": values.port and not values.hostname,
-        "--no-list contradicts --device": values.no_list and values.device,
-        f"the list of {product.title} has no publicly known form: use --process, --service or -H":
+        _("-p needs -H"): values.port and not values.hostname,
+        _("--no-list contradicts --device"): values.no_list and values.device,
+        _("the list of {title} has no publicly known form: use --process, --service or -H", product.title):
             (command or values.list_output or values.device) and not (product.read or by_code),
-        "seh-utn is judged by its exit code, --list-command 'utnm -c \"state 192.0.2.20 5\"'":
+        _("seh-utn is judged by its exit code, --list-command 'utnm -c \"state 192.0.2.20 5\"'"):
             by_code and (values.list_output or values.device or (command and "state" not in command)),
     }  # fmt: skip
     for sentence, is_wrong in wrong.items():
         if is_wrong:
-            raise Problem(f"{sentence}; check_usb_redirector --help lists the options")
+            options().error(sentence)
 
 
 def fill_in(values: argparse.Namespace, product: forwarder.Product) -> None:
@@ -198,22 +199,22 @@ def fill_in(values: argparse.Namespace, product: forwarder.Product) -> None:
     values.usbip = values.product == "usbip" and may_ask and (by_default or values.hostname)
     sides = [side for side, system in product.sources if system == os.name and values.side in (None, side)]
     source = product.sources[sides[0], os.name] if sides and by_default else ""
-    kind, _, name = source.partition(":")
+    kind, colon, name = source.partition(":")
     if name and not values.device:
         setattr(values, kind, [name])
     elif source and not name:
         values.list_command = source.split()
     elif by_default and not values.usbip and (values.device or values.side or not values.license_expires):
-        what = f"nothing to judge: {product.title} has no default here"
-        raise Problem(f"{what}, name a --list-command, a --process, a --service or -H, or give --no-list")
+        raise Problem(_("nothing to judge: {title} has no default here, name a --list-command, "
+                        "a --process, a --service or -H, or give --no-list", product.title))  # fmt: skip
     elif values.no_list and not (named or values.license_expires):
-        raise Problem("nothing to judge: --no-list needs --license-expires, --process, --service or -H")
+        raise Problem(_("nothing to judge: --no-list needs --license-expires, --process, --service or -H"))
 
 
 def build(values: argparse.Namespace) -> nagiosplugin.Check:
     """The check as nagiosplugin runs it."""
     if values.product is None:
-        raise Problem("--product is missing; check_usb_redirector --help lists the products")
+        options().error(_("--product is missing"))
     product = forwarder.load_product(values.product)
     refuse(values, product)
     fill_in(values, product)

@@ -156,7 +156,7 @@ DEFAULT = "has no default here, name a --list-command, a --process, a --service 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        pytest.param("", "--product is missing; check_usb_redirector --help lists the products", id="nothing"),
+        pytest.param("", "--product is missing; check_usb_redirector --help lists the options", id="nothing"),
         pytest.param("--product generic", f"nothing to judge: the forwarder {DEFAULT}", id="asked for nothing"),
         pytest.param("--product usbip --no-list", "nothing to judge: --no-list needs --license-expires, --process, --service or -H", id="asked for nothing of usbip"),
         pytest.param("--product generic --device x", f"the list of the forwarder has no publicly known form: use --process, --service or -H{HELP}",

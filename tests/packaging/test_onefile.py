@@ -83,7 +83,7 @@ RUNS = [
     pytest.param("check_senselock", ["--crit", "1"],
                  (3, "SENSELOCK UNKNOWN - unknown option --crit; check_senselock --help lists the options\n"), id="senselock: wrong option"),
     pytest.param("check_kodeks_xml", ["-w", "5:1", "--file", "/x"],
-                 (3, "KODEKS_XML UNKNOWN - argument -w/--warning: range '5:1' has its start above its end; check_kodeks_xml --help lists the options\n"),
+                 (3, "KODEKS_XML UNKNOWN - argument -w/--warning: '5:1' is a range with its start above its end; check_kodeks_xml --help lists the options\n"),
                  id="kodeks_xml: wrong range"),
     pytest.param("check_usb_redirector", ["--product", "generic", "--license-expires", "perpetual"],
                  (0, "USB_REDIRECTOR OK - license of the forwarder is perpetual | license_state=0\n"), id="usb_redirector: license"),

@@ -266,8 +266,8 @@ NOW = datetime.now().replace(second=0, microsecond=0)
     [
         (f"report_00_000000_{NOW - timedelta(hours=3):%Y%m%d_%H%M}.zip", 3),
         (f"report_1_20201231_{NOW:%Y%m%d_%H%M%S}.xml", 0),
-        (f"report_1_{NOW:%Y%m%d_%H%M}.xml in report_1_{NOW - timedelta(hours=9):%Y%m%d_%H%M}.zip", 9),
-        (f"report_1_{NOW - timedelta(hours=9):%Y%m%d_%H%M}.xml in report_1_{NOW:%Y%m%d_%H%M}.zip", 9),
+        (f"report_1_{NOW:%Y%m%d_%H%M}.xml (report_1_{NOW - timedelta(hours=9):%Y%m%d_%H%M}.zip)", 9),
+        (f"report_1_{NOW - timedelta(hours=9):%Y%m%d_%H%M}.xml (report_1_{NOW:%Y%m%d_%H%M}.zip)", 9),
         ("sysinfo_2026-11-01.xml", 5),
         ("report_1_20261101.xml", 5),
         ("report_1_20261301_1200.xml", None),

@@ -18,6 +18,8 @@ import time
 from typing import Any, NoReturn, Sequence
 
 from .. import PROJECT
+from . import language
+from .language import _
 from .verdict import CRITICAL, UNKNOWN, WARNING, Verdict, verdict_on, worst
 
 DEFAULT_LIMIT = 10.0  # seconds
@@ -30,7 +32,7 @@ class _Plugin:
     started = time.monotonic()
     limit = DEFAULT_LIMIT
     state_when_late = UNKNOWN
-    waiting_for = "starting"
+    waiting_for = ""
     part = ""
     stdout_closed = False
     speaking = _thread.allocate_lock()  # whoever writes the line keeps it: there is only one line
@@ -94,7 +96,8 @@ def _expire(*signal_and_frame: object) -> NoReturn:
     if not _plugin.speaking.acquire(False):
         time.sleep(0.1)  # the line is being written; a reader that never reads must not hold us
         os._exit(state)
-    sentence = f"timed out after {_plugin.limit:g} s while {_plugin.waiting_for}"
+    limit, doing = f"{_plugin.limit:g}", _plugin.waiting_for
+    sentence = _("timed out after {limit} s while {doing}", limit, doing)
     try:  # the line first: a child may be in uninterruptible sleep
         _write(_rendered(Verdict(state, sentence)))
         for child in list(children):
@@ -147,8 +150,10 @@ def _write(output: bytes) -> bool:
 def _ended_by_signal(number: int, frame: object) -> None:
     if _plugin.speaking.locked():
         return  # the verdict is being written already
-    name = "interrupted" if number == signal.SIGINT else "ended by a signal"
-    end(Verdict(UNKNOWN, f"{name} while {_plugin.waiting_for}"))
+    sentence = _("ended by a signal while {doing}", _plugin.waiting_for)
+    if number == signal.SIGINT:
+        sentence = _("interrupted while {doing}", _plugin.waiting_for)
+    end(Verdict(UNKNOWN, sentence))
 
 
 def kill(child: Any) -> None:
@@ -166,19 +171,21 @@ def take_over(service: str) -> None:
     if _plugin.service:
         return
     _plugin.service = service
+    language.choose(sys.argv[1:])
+    doing(_("starting"))
     # Occupy closed descriptors 0 to 2, so that no socket gets stdout's number, and silence stderr.
     while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
         _plugin.stdout_closed |= null == 1
     os.dup2(null, 2)
     sys.excepthook = lambda kind, error, trace: end(verdict_on(error, trace, _plugin.waiting_for))
     # A file cut by a failed copy ends without a word, and exit 0 would mean OK.
-    silent = f"ended without a verdict: the file is incomplete; install {PROJECT} again"
+    silent = _("ended without a verdict: the file is incomplete; install {project} again", PROJECT)
     atexit.register(end, Verdict(UNKNOWN, silent))
     set_limit(*limit_in(sys.argv[1:]))
     try:
         _thread.start_new_thread(_watch, ())
     except RuntimeError:
-        end(Verdict(UNKNOWN, "no thread can be started: raise the limits of processes and memory"))
+        end(Verdict(UNKNOWN, _("no thread can be started: raise the limits of processes and memory")))
     actions: dict[str, Any] = dict.fromkeys(("SIGTERM", "SIGINT", "SIGHUP"), _ended_by_signal)
     # An engine may ignore SIGCHLD; the kernel then forgets exit codes, and Python takes each for a 0.
     actions.update(SIGALRM=_expire, SIGCHLD=signal.SIG_DFL)

@@ -13,7 +13,8 @@ from typing import NoReturn, Sequence
 import nagiosplugin
 
 from .. import PROJECT, __version__
-from . import deadline
+from . import deadline, language
+from .language import N_, _
 from .private_files import read_extra_opts
 from .verdict import MAX_OUTPUT, UNKNOWN, Problem, clean, cut, keep_secret
 
@@ -23,39 +24,39 @@ _RANGE = rf"@?(?:(?:~|{_NUMBER})?:)?(?:{_NUMBER})?"
 
 def bad_value(text: str, problem: str) -> argparse.ArgumentTypeError:
     """The error for an option's value: the value, then the problem. Blanks around it no quotation shows."""
-    blanks = "has blanks around it" if text != text.strip() and text.strip() else ""
+    blanks = _("has blanks around it") if text != text.strip() and text.strip() else ""
     return argparse.ArgumentTypeError(f"'{clean(text, 60)}' {blanks or problem}")
 
 
 def threshold(text: str) -> nagiosplugin.Range:
     """A range `[@][start:][end]`."""
     if not text or text == "@" or not re.fullmatch(_RANGE, text):
-        raise bad_value(text, "is no range; write [@][start:][end], for example 1: or 30:365")
+        raise bad_value(text, _("is no range; write [@][start:][end], for example 1: or 30:365"))
     try:
         return nagiosplugin.Range(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"range '{clean(text, 60)}' has its start above its end") from None
+        raise bad_value(text, _("is a range with its start above its end")) from None
 
 
 def time_limit(text: str) -> tuple[float, int | None]:
     """`SECONDS[:STATE]` of -t: seconds (decimals allowed, at most a day) and the exit code of a timeout."""
     limit = deadline.parse_limit(text)
     if limit is None:
-        raise bad_value(text, "is no time limit; write SECONDS[:STATE], for example 10:critical")
+        raise bad_value(text, _("is no time limit; write SECONDS[:STATE], for example 10:critical"))
     return limit
 
 
 def tcp_port(text: str) -> int:
     """A TCP port, 1 to 65535."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise bad_value(text, "is no port; write a number from 1 to 65535")
+        raise bad_value(text, _("is no port; write a number from 1 to 65535"))
     return int(text)
 
 
 def usb_id(text: str) -> str:
     """`VID:PID`, two hexadecimal numbers of four digits as lsusb prints them. A vendor alone names no key."""
     if not re.fullmatch(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", text):
-        raise bad_value(text, "is no USB id; write VID:PID, for example 0471:485d")
+        raise bad_value(text, _("is no USB id; write VID:PID, for example 0471:485d"))
     return text.lower()
 
 
@@ -70,16 +71,17 @@ def host_name(text: str) -> str:
         name = ""
     if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?", name):
         if "@" in text:  # what stands before it may be a password
-            raise argparse.ArgumentTypeError("an @ is in no host name; a user has an option of its own")
-        hint = "; the port goes to -p" if re.fullmatch(r"[^:/]+:[0-9]+", text) else ""
-        raise bad_value(text, f"is no host name or address{hint}")
+            raise argparse.ArgumentTypeError(_("an @ is in no host name; a user has an option of its own"))
+        if re.fullmatch(r"[^:/]+:[0-9]+", text):
+            raise bad_value(text, _("is no host name or address; the port goes to -p"))
+        raise bad_value(text, _("is no host name or address"))
     return name
 
 
 def proper_text(text: str) -> str:
     """Text that says something."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty")
+        raise argparse.ArgumentTypeError(_("it is empty"))
     return text
 
 
@@ -91,6 +93,18 @@ def as_text(word: str) -> str:
         return os.fsencode(word).decode("utf-8") if os.name == "posix" else word
     except UnicodeError:
         return word
+
+
+OF_ARGPARSE = {
+    "expected one argument": N_("expected one argument"),
+    # argparse repeats what is written behind an option that takes no value: `-vPsecret`.
+    "ignored explicit argument .*": N_("it takes no value"),
+    "invalid int value: '(.*)'": N_("invalid int value: '{value}'"),
+    "invalid choice: '(.*)' \\(choose from (.*)\\)":
+        N_("invalid choice: '{value}' (choose from {choices})"),
+    "not allowed with argument (.*)": N_("not allowed with argument {other}"),
+}  # fmt: skip
+"""Patterns of argparse's own errors, and what is said instead."""
 
 
 class Options(argparse.ArgumentParser):
@@ -119,18 +133,21 @@ class Options(argparse.ArgumentParser):
                             help="give up after SECONDS with STATE (10:unknown)")
         common.add_argument("--extra-opts", metavar="[SECTION][@FILE]", action="append", nargs="?",
                             help="read options from an ini file")
+        common.add_argument("--language", choices=language.LANGUAGES, type=str.lower,
+                            help="the sentences' language; or $KODEKS_LANGUAGE (en)")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The values of the arguments; `secrets` has what only an ini may set. A usage error is a Problem."""
         if not {"-h", "--help"}.isdisjoint(arguments):  # who asks for help gets it, whatever else is wrong
             self.exit(message=self.format_help())
         plain, sections = split_extra_opts(arguments)
-        from_ini, secrets = self._read(sections)
-        words = [as_text(word) for word in (*from_ini, *plain)]
+        from_ini, secrets = self._read(sections, plain)
+        by_default = f"--language={os.environ.get('KODEKS_LANGUAGE') or 'en'}"
+        words = [as_text(word) for word in (by_default, *from_ini, *plain)]
         if any(re.search("[\ud800-\udfff]", word) for word in words):  # it would match nothing, for ever
-            self.error("an option is not UTF-8; save the ini file, or the command's, as UTF-8")
+            self.error(_("an option is not UTF-8; save the ini file, or the command's, as UTF-8"))
         if any(re.fullmatch(r"--|-\w--|-[^=]*=--", word) for word in words):
-            self.error("'--' is no value")  # argparse would make an empty list of it
+            self.error(_("'--' is no value"))  # argparse would make an empty list of it
         values, rest = self.parse_known_args(words)
         if values.help:
             self.exit(message=self.format_help())
@@ -139,31 +156,36 @@ class Options(argparse.ArgumentParser):
         if rest:
             # What follows an unknown option is not repeated: it may be a password that begins with a dash.
             names = [_option_name(word) for word in rest if word.startswith("-")]
-            self.error(f"unknown option {names[0]}" if names else "an argument without an option")
+            self.error(_("unknown option {name}", names[0]) if names else _("an argument without an option"))
         values.secrets = secrets
         return values
 
-    def _read(self, sections: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """The words that ini sections stand for, and the secrets in them."""
+    def _read(self, sections: Sequence[str], plain: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """The words that ini sections stand for, and the secrets in them. `plain` are the other words."""
         words: list[str] = []
         secrets: dict[str, str] = {}
         known = {name for action in self._actions for name in action.option_strings} - {"--extra-opts"}
-        for wanted in sections:
-            for key, value in read_extra_opts(wanted, self.prog, self.secret_keys):
-                option = f"-{key}" if len(key) == 1 else f"--{key}"
-                if key in self.secret_keys:
-                    keep_secret(value or "")
-                    secrets[key] = value or ""
-                elif option in known:
-                    words.append(option if value is None else f"{option}={value}")
-                else:
-                    self.error(f"unknown option '{_option_name(key)}' in the ini section for --extra-opts")
+        lines = [line for name in sections for line in read_extra_opts(name, self.prog, self.secret_keys)]
+        language.choose([*(f"--{key}={value}" for key, value in lines), *plain])
+        for key, value in lines:
+            option = f"-{key}" if len(key) == 1 else f"--{key}"
+            if key in self.secret_keys:
+                keep_secret(value or "")
+                secrets[key] = value or ""
+            elif option in known:
+                words.append(option if value is None else f"{option}={value}")
+            else:
+                name = _option_name(key)
+                self.error(_("unknown option '{name}' in the ini section for --extra-opts", name))
         return words, secrets
 
     def error(self, message: str) -> NoReturn:
-        # argparse repeats what is written behind an option that takes no value: `-vPsecret`.
-        message = re.sub("(?s)ignored explicit argument .*", "it takes no value", message)
-        raise Problem(f"{message}; {self.prog} --help lists the options")
+        found = re.fullmatch("(?s)argument ([^:]+): (.*)", message)  # from argparse
+        if found:
+            known = ((re.fullmatch(f"(?s){form}", found[2]), text) for form, text in OF_ARGPARSE.items())
+            what = next((_(text, *match.groups()) for match, text in known if match), found[2])
+            message = _("argument {name}: {what}", found[1], what)
+        raise Problem(_("{what}; {program} --help lists the options", message, self.prog))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """-h and -V: the text, cut at the contract's size, and exit 3."""

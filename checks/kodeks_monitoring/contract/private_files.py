@@ -8,6 +8,7 @@ import stat
 from typing import Sequence
 
 from . import deadline
+from .language import _
 from .verdict import Problem, clean
 
 INI_FOLDERS = ("/etc/monitoring-plugins", "/usr/local/etc/monitoring-plugins", "/etc/nagios",
@@ -26,21 +27,23 @@ def read_private(path: str, purpose: str, limit: int = 4096, private: bool = Tru
 
     `purpose` is the option that named it. Bytes that are not UTF-8 survive as surrogates. Every failure is a
     Problem that names the file and the remedy."""
-    deadline.doing(f"reading {clean(path, 120)}")
+    deadline.doing(_("reading {what}", clean(path, 120)))
     shown = f"{purpose}: {clean(path, 120)}"
     try:
         with open(os.open(path, OPEN_FLAGS), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                raise Problem(f"{shown} is not a regular file")
+                raise Problem(_("{file} is not a regular file", shown))
             if private and os.name == "posix" and mode & (stat.S_IROTH | stat.S_IWOTH):
-                raise Problem(f"{shown} holds a password and is open to all users; run chmod o-rwx on it")
+                what = _("{file} holds a password and is open to all users; run chmod o-rwx on it", shown)
+                raise Problem(what)
             content = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = clean(getattr(error, "strerror", None) or error, 80)
-        raise Problem(f"{shown} cannot be read: {why}; check the path and its rights") from None
+        why = _(clean(getattr(error, "strerror", None) or error, 80))
+        sentence = _("{file} cannot be read: {why}; check the path and its rights", shown, why)
+        raise Problem(sentence) from None
     if len(content) > limit:
-        raise Problem(f"{shown} is larger than {limit} bytes")
+        raise Problem(_("{file} is larger than {limit} bytes", shown, limit))
     return content.decode("utf-8", "surrogateescape")
 
 
@@ -48,19 +51,20 @@ def read_extra_opts(
     wanted: str, default_section: str, secret_keys: Sequence[str] = ()
 ) -> list[tuple[str, str | None]]:
     """The options that `[SECTION][@FILE]` stands for. A missing file or section is a Problem."""
-    section, _, path = wanted.partition("@")
+    section, at, path = wanted.partition("@")
     section = section or default_section
     if not path:
         places = [f"{folder}/{name}" for name in INI_NAMES for folder in INI_FOLDERS]
         path = os.environ.get("MP_CONFIG_FILE") or next(filter(os.path.exists, places), "")
         if not path:
-            looked = f"looked for {places[0]} and the like"
-            raise Problem(f"--extra-opts: no ini file found; {looked}; name one with @FILE")
+            raise Problem(_("--extra-opts: no ini file found; looked for {file} and the like; "
+                            "name one with @FILE", places[0]))  # fmt: skip
     options = parse_ini(read_private(path, "--extra-opts", LARGEST_INI, private=False), section)
     if options is None:
-        raise Problem(f"--extra-opts: no section [{clean(section, 60)}] in {clean(path, 120)}")
+        shown = clean(section, 60)
+        raise Problem(_("--extra-opts: no section [{section}] in {file}", shown, clean(path, 120)))
     # A line without "=", as `password: secret`, is no option, but a password all the same.
-    if any(re.split(r"[^\w-]", key)[0] in secret_keys for key, _ in options):
+    if any(re.split(r"[^\w-]", key)[0] in secret_keys for key, value in options):
         read_private(path, "--extra-opts", LARGEST_INI, private=True)
     return options
 

@@ -10,6 +10,7 @@ from typing import Callable, NamedTuple, NoReturn, Optional, Sequence
 import nagiosplugin
 
 from . import deadline
+from .language import _
 from .options import Options
 from .verdict import CRITICAL, OK, RANKED, UNKNOWN, WARNING, Verdict, worst
 
@@ -81,7 +82,7 @@ def run(
     `part` is the check's main part. A run that fails after its options were read says so in perfdata,
     `<part>_state`; without it the check did not come to ask anything."""
     deadline.take_over(service)
-    deadline.doing("reading the options")
+    deadline.doing(_("reading the options"))
     values = options.parse(sys.argv[1:])
     deadline.set_limit(*values.timeout)
     check = build(values)
@@ -95,8 +96,8 @@ def verdict_of(check: nagiosplugin.Check, verbose: int) -> Verdict:
     results = list(check.results.results)  # in the order of the metrics; the iterator sorts by state
     state = worst(int(result.state) for result in results)
     problems = sorted(results, key=lambda item: -RANKED.index(int(item.state)))
-    hints = dict.fromkeys(item.hint or "no reason given" for item in problems if int(item.state) != OK)
-    sentence = "; ".join(hints) or (check.summary.ok(check.results) if results else "nothing was judged")
+    hints = dict.fromkeys(item.hint or _("no reason given") for item in problems if int(item.state) != OK)
+    sentence = "; ".join(hints) or (check.summary.ok(check.results) if results else _("nothing was judged"))
     details = check.summary.verbose(check.results) if verbose else ()
     # Not check.perfdata, which is sorted by label: the order of the metrics puts the main number first.
     numbers = (result.metric.performance() for result in results if result.metric is not None)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Callable, Iterable, NamedTuple
 
 from .. import PROJECT
+from .language import _
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 STATE_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -84,7 +85,8 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
             return text.encode(encoding, "backslashreplace")
 
         tail = encoded(" | " + " ".join(self.perfdata) if self.perfdata else "") + b"\n"
-        head = f"{service} {STATE_NAMES[self.state]} - {clean(self.sentence, MAX_OUTPUT) or 'no text'}"
+        sentence = clean(self.sentence, MAX_OUTPUT) or _("no text")
+        head = f"{service} {STATE_NAMES[self.state]} - {sentence}"
         output = cut(head, MAX_OUTPUT - len(tail), encoded) + tail
         for detail in self.details:
             line = encoded(clean(detail, 1000)) + b"\n"
@@ -105,19 +107,21 @@ def _sentence_for(error: BaseException, trace: TracebackType | None, waiting_for
     module = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
     if module in LIBRARIES and isinstance(error, ModuleNotFoundError):
         debian, pip = LIBRARIES[module]
-        return f"the Python library {pip} is missing: install the package {debian}, or run pip install {pip}"
+        return _("the Python library {pip} is missing: install the package {debian}, "
+                 "or run pip install {pip}", pip, debian)  # fmt: skip
     if module == "kodeks_monitoring" or (isinstance(error, SyntaxError) and "kodeks_" in str(error.filename)):
-        return f"the check is incomplete ({clean(error, 200)}): copy the whole checks folder again"
+        return _("the check is incomplete ({why}): copy the whole checks folder again", clean(error, 200))
     if isinstance(error, MemoryError):
-        return f"out of memory while {waiting_for}"
+        return _("out of memory while {doing}", waiting_for)
     if isinstance(error, OSError) and error.filename:
-        return f"{clean(error.filename, 160)} cannot be read: {clean(error.strerror, 100)}; check its rights"
+        return _("{file} cannot be read: {why}; check its rights",
+                 clean(error.filename, 160), _(clean(error.strerror, 100)))  # fmt: skip
     where = ""
     while trace is not None:
-        where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        where = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})"
         trace = trace.tb_next
-    what = f"{type(error).__name__}: {clean(error, 200)}"
-    return f"internal error while {waiting_for}: {what}{where}; please report it to {PROJECT}"
+    return _("internal error while {doing}: {error}; please report it to {project}", waiting_for,
+             f"{type(error).__name__}: {clean(error, 200)}{where}", PROJECT)  # fmt: skip
 
 
 def verdict_on(error: BaseException, trace: TracebackType | None, waiting_for: str) -> Verdict:

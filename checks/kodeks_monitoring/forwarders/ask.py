@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Iterable, Mapping
 
 from ..contract import deadline
+from ..contract.language import _
 from ..contract.options import as_text
 from ..contract.private_files import read_private
 from ..contract.verdict import WARNING, Problem, clean
@@ -53,17 +54,22 @@ def ask_list(facts: Facts) -> None:
     from ..machine.command import run_command
 
     command, product = facts.values.list_command, facts.product
-    where = f"list command {clean(' '.join(command), 80)}"
-    deadline.doing(f"running {where}")
+    where = _("list command {command}", clean(" ".join(command), 80))
+    deadline.doing(_("running {what}", where))
     output = run_command(command, patience(), LIST_BYTES)
     if output.failure:
-        raise Problem(f"{where} {output.failure}; is it installed here, and does its daemon answer?")
+        raise Problem(_("{command} {failure}; is it installed here, and does its daemon answer?",
+                        where, output.failure))  # fmt: skip
     code = output.code or 0
-    ended = f"{where} ended with {f'exit code {code}' if code >= 0 else f'signal {-code}'}"
+    ended = _("{command} ended with exit code {code}", where, code)
+    if code < 0:
+        ended = _("{command} ended with signal {number}", where, -code)
     if product.exit_codes:
-        unknown = Finding(UNKNOWN, f"{ended}, which is not known: judge it by --utn-code")
+        unknown = Finding(UNKNOWN, _("{ended}, which is not known: judge it by --utn-code", ended))
         known = {**product.exit_codes, **dict(facts.values.utn_code)}
-        facts.findings += [known.get(code, ("answer", unknown)), ("answer", Finding(OK, ""))]
+        part, finding = known.get(code, ("answer", unknown))
+        facts.found(part, finding.state, _(finding.sentence))
+        facts.found("answer", OK, "")
     else:
         failed = code < 0 or (code > 0 and product.exit_code_counts)
         use_list(facts, decode(output.stdout), where, ended if failed else "")
@@ -75,9 +81,10 @@ def read_captured(facts: Facts) -> None:
     text = read_private(path, "--list-output", LIST_BYTES, private=False)
     age = (time.time() - os.stat(path).st_mtime) / 60
     if not -1 <= age <= limit:
-        old = f"list {clean(path, 120)} is {age:.1f} minutes old (--list-max-age {limit})"
-        raise Problem(f"{old}: does the job that writes it still run, and are the clocks right?")
-    use_list(facts, decode(text.encode("utf-8", "surrogateescape")), "the captured list")
+        minutes = f"{age:.1f}"
+        raise Problem(_("list {file} is {minutes} minutes old (--list-max-age {limit}): does the job that "
+                        "writes it still run, and are the clocks right?", clean(path, 120), minutes, limit))
+    use_list(facts, decode(text.encode("utf-8", "surrogateescape")), _("the captured list"))
 
 
 def use_list(facts: Facts, text: str, where: str, failure: str = "") -> None:
@@ -90,27 +97,29 @@ def use_list(facts: Facts, text: str, where: str, failure: str = "") -> None:
     elif reading and not failure:
         facts.listing = reading
     else:
-        what = failure or f"{where} is no whole list of {facts.product.title} that this check knows"
-        raise Problem(f"{what}: {clean(readings(first_line(lines))[0], 120) or 'nothing printable'}")
+        title, line = facts.product.title, clean(readings(first_line(lines))[0], 120)
+        what = failure or _("{list} is no whole list of {title} that this check knows", where, title)
+        raise Problem(f"{what}: " + (line or _("nothing printable")))
 
 
 def ask_port(facts: Facts) -> None:
     """Whether a TCP port takes connections: all that can be asked where no protocol is public."""
     host, port = facts.values.hostname, facts.values.port
     open_connection(host, port, time.monotonic() + patience()).close()
-    facts.found("answer", OK, f"port open at {host}:{port} (which proves neither license nor key)")
+    what = _("port open at {host}:{port} (which proves neither license nor key)", host, port)
+    facts.found("answer", OK, what)
 
 
 def open_connection(host: str, port: int, until: float) -> socket.socket:
     """A connection to the forwarder before `until` (time.monotonic())."""
     from ..machine.tcp import NoConnection, connect
 
-    deadline.doing(f"connecting to {host}:{port}")
+    deadline.doing(_("connecting to {host} port {port}", host, port))
     try:
         return connect(host, port, until)
     except NoConnection as error:
-        remedy = "does it run there, and does a firewall let this machine in?"
-        what = f"forwarder does not answer at {host}:{port} ({error}): {remedy}"
+        what = _("forwarder does not answer at {host}:{port} ({why}): does it run there, "
+                 "and does a firewall let this machine in?", host, port, error)  # fmt: skip
         raise Problem(what, UNKNOWN if error.unresolved else CRITICAL) from None
 
 
@@ -120,7 +129,7 @@ def look_for_processes(facts: Facts) -> None:
 
     from ..machine.usb import read_attribute
 
-    deadline.doing("listing the processes")
+    deadline.doing(_("listing the processes"))
     found: dict[str, dict[int, str]] = {os.path.normcase(name): {} for name in facts.values.process}
     linux = sys.platform.startswith("linux")
     pids = psutil.pids() if not linux or os.path.exists("/proc/self") else []
@@ -139,7 +148,7 @@ def look_for_processes(facts: Facts) -> None:
         except psutil.Error:
             pass  # it has ended meanwhile, or may not be seen
     if linux and read_attribute("/proc/1/comm") is None and not all(found.values()):
-        raise Problem("--process cannot be judged: /proc does not show this user all processes (hidepid?)")
+        raise Problem(_("--process cannot be judged: /proc does not show this user all processes (hidepid?)"))
     container = linux and os.readlink("/proc/self/ns/pid") != FIRST_PID_NAMESPACE
     for name, statuses in found.items():
         facts.found("process", *judge_process(name, statuses, len(pids) if container else 0))
@@ -158,18 +167,19 @@ def judge_process(name: str, statuses: Mapping[int, str], visible: int) -> Findi
     """The living processes of one name, psutil's status by pid; `visible` is how many a container shows."""
     for pid, status in statuses.items():
         if status in ("stopped", "tracing-stop"):
-            return Finding(CRITICAL, f"process {name} is frozen: run kill -CONT {pid}, or restart it")
+            what = _("process {name} is frozen: run kill -CONT {pid}, or restart it", name, pid)
+            return Finding(CRITICAL, what)
     if statuses:
-        return Finding(OK, f"process {name} is running")
-    container = f" (processes visible here: {visible}, a container?)" if visible else ""
-    return Finding(CRITICAL, f"process {name} is not running{container}: start it")
+        return Finding(OK, _("process {name} is running", name))
+    container = _(" (processes visible here: {number}, a container?)", visible) if visible else ""
+    return Finding(CRITICAL, _("process {name} is not running{container}: start it", name, container))
 
 
 def ask_services(facts: Facts) -> None:
     """The service manager's word on each service."""
     ask = ask_windows if os.name == "nt" else ask_systemd
     for name in facts.values.service:
-        deadline.doing(f"asking for the service {name}")
+        deadline.doing(_("asking for the service {name}", name))
         facts.found("process", *ask(name))
 
 
@@ -181,8 +191,9 @@ def ask_systemd(name: str) -> Finding:
     lines = decode(output.stdout).split("\n")
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     if output.failure or output.code or len(lines) != 3 or values.keys() != {"ActiveState", "SubState"}:
-        reason = output.failure or f"says: {first_line(lines)}"
-        return Finding(UNKNOWN, f"service {name}: systemctl {reason}; without systemd name its --process")
+        reason = output.failure or _("says: {line}", first_line(lines))
+        what = _("service {name}: systemctl {reason}; without systemd name its --process", name, reason)
+        return Finding(UNKNOWN, what)
     return judge_service(name, values["ActiveState"], values["SubState"])
 
 
@@ -193,7 +204,7 @@ def ask_windows(name: str) -> Finding:
     try:
         status = psutil.win_service_get(name).status()  # type: ignore[attr-defined,unused-ignore]
     except (psutil.Error, OSError) as error:
-        return Finding(UNKNOWN, f"service {name} cannot be asked: {error}")
+        return Finding(UNKNOWN, _("service {name} cannot be asked: {why}", name, error))
     words = {"running": "active", "start_pending": "activating"}
     return judge_service(name, words.get(status, "inactive"), status)
 
@@ -201,10 +212,13 @@ def ask_windows(name: str) -> Finding:
 def judge_service(name: str, active: str, sub: str) -> Finding:
     """A service by systemd's words (systemctl's manual page names them)."""
     if (active, sub) == ("active", "running"):
-        supervisor = " (it only supervises: that alone does not prove that the forwarder works)"
-        return Finding(OK, f"service {name} is running{supervisor if name.lower() == 'ftnlsv3' else ''}")
+        supervises = _(" (it only supervises: that alone does not prove that the forwarder works)")
+        what = _("service {name} is running", name)
+        return Finding(OK, what + supervises if name.lower() == "ftnlsv3" else what)
     if active in ("activating", "reloading") and sub != "auto-restart":  # that one crashes again and again
-        return Finding(WARNING, f"service {name} is starting ({active}, {sub})")
+        return Finding(WARNING, _("service {name} is starting ({active}, {sub})", name, active, sub))
     if active == "active":  # a one-shot service that has done its work, a socket, a timer
-        return Finding(UNKNOWN, f"service {name} is active without a process ({sub}): name its --process")
-    return Finding(CRITICAL, f"service {name} is not running ({active}, {sub}): start it, or check --service")
+        what = _("service {name} is active without a process ({sub}): name its --process", name, sub)
+        return Finding(UNKNOWN, what)
+    return Finding(CRITICAL, _("service {name} is not running ({active}, {sub}): "
+                               "start it, or check --service", name, active, sub))  # fmt: skip

@@ -9,6 +9,7 @@ import sys
 import time
 
 from ..contract import deadline
+from ..contract.language import _
 from ..contract.verdict import Problem
 from ..machine import usb
 from ..machine.tcp import is_late, why_of
@@ -23,7 +24,8 @@ def look_at_usbip(facts: Facts) -> None:
     ports = None if at_server else usb.vhci_ports()
     if ports is None and not facts.values.hostname:
         unloaded = sys.platform.startswith("linux") and not os.path.exists(usb.VHCI) and not at_server
-        what = "nothing that is attached here can be read: load vhci_hcd and attach, or ask a server with -H"
+        what = _("nothing that is attached here can be read: "
+                 "load vhci_hcd and attach, or ask a server with -H")  # fmt: skip
         raise Problem(what, CRITICAL if unloaded else UNKNOWN)
     held = attached_devices(ports or [])
     offered: list[Device] = []
@@ -35,7 +37,7 @@ def look_at_usbip(facts: Facts) -> None:
         except Problem as problem:
             silent = True  # a port without a note may hold a device of this server
             ids = [device.usb_id for port, device in held.items() if port.server in ("", server)]
-            still = f"; still listed here: {', '.join(ids[:3])}" if ids else ""
+            still = _("; still listed here: {usb_ids}", ", ".join(ids[:3])) if ids else ""
             facts.found("answer", problem.state, f"{problem}{still}")
             continue
         for device in offers:
@@ -54,8 +56,9 @@ def attached_devices(ports: list[usb.VhciPort]) -> dict[usb.VhciPort, Device]:
     devices = {}
     for port in ports:
         usb_id = usb.usb_id_of(port.busid)
-        obstacle = obstacles.get(port.busid) or ("" if usb_id else "this machine's USB bus does not show it")
-        unusable = Finding(CRITICAL, f"is attached here, but cannot be used: {obstacle}")
+        obstacle = _(obstacles.get(port.busid, ""))
+        obstacle = obstacle or ("" if usb_id else _("this machine's USB bus does not show it"))
+        unusable = Finding(CRITICAL, _("is attached here, but cannot be used: {why}", obstacle))
         state = GHOST if port in dead else unusable if obstacle else ATTACHED
         devices[port] = Device("", usb_id, state, "", port.busid)
     return devices
@@ -75,11 +78,12 @@ def servers_of(ports: list[usb.VhciPort], facts: Facts) -> list[tuple[str, int]]
     named = facts.values.hostname
     found = [(named, facts.values.port)] if named else []
     for port in ports:
-        host, _, number = port.server.rpartition(":")
+        host, colon, number = port.server.rpartition(":")
         if host and number.isdecimal() and 0 < int(number) < 65536:
             found.append((host, int(number)))
         elif not named:
-            facts.found("answer", UNKNOWN, f"who serves {port.busid} is not noted here: give it with -H")
+            what = _("who serves {busid} is not noted here: give it with -H", port.busid)
+            facts.found("answer", UNKNOWN, what)
     return list(dict.fromkeys(found))
 
 
@@ -87,13 +91,15 @@ def ask_devlist(host: str, port: int) -> list[Device]:
     """The devices that a USB/IP server lists."""
     until = time.monotonic() + patience()
     with open_connection(host, port, until) as connection:
-        deadline.doing(f"asking {host}:{port} for its USB/IP devices")
+        deadline.doing(_("asking {host}:{port} for its USB/IP devices", host, port))
         try:
             connection.sendall(usbip.DEVLIST_REQUEST)
             return usbip.read_devlist(lambda size: take(connection, size, until), f"{host}:{port}")
         except OSError as error:
-            why = "it takes the connection and says nothing: frozen?" if is_late(error) else why_of(error)
-            raise Problem(f"forwarder does not answer at {host}:{port} ({why})", CRITICAL) from None
+            silent = _("it takes the connection and says nothing: frozen?")
+            why = silent if is_late(error) else why_of(error)
+            what = _("forwarder does not answer at {host}:{port} ({why})", host, port, why)
+            raise Problem(what, CRITICAL) from None
 
 
 def take(connection: socket.socket, size: int, until: float) -> bytes:
@@ -103,6 +109,6 @@ def take(connection: socket.socket, size: int, until: float) -> bytes:
         connection.settimeout(max(0.001, until - time.monotonic()))
         piece = connection.recv(size - len(data))
         if not piece:
-            raise OSError(0, "it closes the connection without a whole answer")
+            raise OSError(0, _("it closes the connection without a whole answer"))
         data += piece
     return data

@@ -12,6 +12,7 @@ import os
 import re
 from typing import Callable, Mapping, NamedTuple, Sequence, Union
 
+from ..contract.language import N_, _, ngettext
 from ..contract.run import Finding as Finding  # for the products, too
 from ..contract.run import Range, judge
 from ..contract.verdict import CRITICAL as CRITICAL
@@ -24,24 +25,27 @@ PERPETUAL = datetime.date.max  # the last day of a license that never ends
 LONGEST_NAME = 500  # characters of a device's name, its place included
 
 # The state of a device: how to judge it, and the words behind its name. {user} is who uses it.
-OFFERED = Finding(OK, "is offered by the forwarder")
-ATTACHED = Finding(OK, "is attached here")
-SERVED = Finding(OK, "is in use by {user}")  # in a server's list
-USED = Finding(CRITICAL, "is in use by another machine ({user}): release it there")
-USED_SOMEWHERE = Finding(UNKNOWN, "is connected to {user}, and the list does not tell which machine that is")
-UNSHARED = Finding(CRITICAL, "is plugged in, but not shared: share it")
-UNAVAILABLE = Finding(CRITICAL, "is not available: is it plugged in at the forwarder, and the license valid?")
-DISCONNECTED = Finding(CRITICAL, "is disconnected from its server: check the server, then reconnect it")
-GHOST = Finding(CRITICAL, "is attached over a dead connection: run usbip detach, then attach it again")
-NOT_UNDERSTOOD = Finding(UNKNOWN, "is not understood")  # the name is the whole text, about any device
+OFFERED = Finding(OK, N_("is offered by the forwarder"))
+ATTACHED = Finding(OK, N_("is attached here"))
+SERVED = Finding(OK, N_("is in use by {user}"))  # in a server's list
+USED = Finding(CRITICAL, N_("is in use by another machine ({user}): release it there"))
+USED_SOMEWHERE = Finding(
+    UNKNOWN, N_("is connected to {user}, and the list does not tell which machine that is"))
+UNSHARED = Finding(CRITICAL, N_("is plugged in, but not shared: share it"))
+UNAVAILABLE = Finding(
+    CRITICAL, N_("is not available: is it plugged in at the forwarder, and the license valid?"))
+DISCONNECTED = Finding(CRITICAL, N_("is disconnected from its server: check the server, then reconnect it"))
+GHOST = Finding(CRITICAL, N_("is attached over a dead connection: run usbip detach, then attach it again"))
+NOT_UNDERSTOOD = Finding(UNKNOWN, N_("is not understood"))  # the name is the whole text, about any device
 
 
 def unknown_state(word: str) -> Finding:
     """The state of a device in a word that no capture shows."""
-    return Finding(UNKNOWN, f"is in a state that this check does not know ({word}): ask the forwarder itself")
+    return Finding(UNKNOWN, _(ODD_STATE, word))
 
 
-TWO_WAYS = unknown_state("its line can be read in two ways")
+ODD_STATE = N_("is in a state that this check does not know ({word}): ask the forwarder itself")
+TWO_WAYS = Finding(UNKNOWN, N_("is in a line that can be read in two ways: ask the forwarder itself"))
 
 
 class Device(NamedTuple):
@@ -58,8 +62,8 @@ class Device(NamedTuple):
 class Listing(NamedTuple):
     """A list that was read: its devices, what it means that one is absent, and what to do about that."""
     devices: tuple[Device, ...] = ()
-    absent: Finding = Finding(CRITICAL, "is not offered by the forwarder")
-    remedy: str = "is the key plugged in at the forwarder, and shared?"
+    absent: Finding = Finding(CRITICAL, N_("is not offered by the forwarder"))
+    remedy: str = N_("is the key plugged in at the forwarder, and shared?")
 
 
 Lines = Sequence[str]
@@ -97,12 +101,12 @@ def product_names() -> list[str]:
 def load_product(name: str) -> Product:
     """The product of this name; no other is imported."""
     product: Product = importlib.import_module(f"{products.__name__}.{name.replace('-', '_')}").PRODUCT
-    return product
+    return product._replace(title=_(product.title))
 
 
 def first_line(lines: Lines) -> str:
     """The first line that says something: the evidence for an answer that nobody understands."""
-    return next((line for line in lines if line.strip()), "no output at all")
+    return next((line for line in lines if line.strip()), _("no output at all"))
 
 
 def blocks(lines: Lines, head: str) -> list[list[str]]:
@@ -142,19 +146,25 @@ def split_user(line: str) -> tuple[str, Finding, str]:
 def judge_license(title: str, ends: datetime.date | None, today: datetime.date, *ranges: Range) -> Finding:
     """The license by its last valid day; None = nobody gave it."""
     if ends is None:
-        return Finding(UNKNOWN, f"license term of {title} unknown: give --license-expires DATE or perpetual")
+        what = _("license term of {title} unknown: give --license-expires DATE or perpetual", title)
+        return Finding(UNKNOWN, what)
     if ends == PERPETUAL:
-        return Finding(OK, f"license of {title} is perpetual")
+        return Finding(OK, _("license of {title} is perpetual", title))
     if today.year < 2020:
-        return Finding(UNKNOWN, f"license of {title} cannot be judged: the clock here says {today}, set it")
+        what = _("license of {title} cannot be judged: the clock here says {date}, set it", title, today)
+        return Finding(UNKNOWN, what)
     left = (ends - today).days
-    days = f"{abs(left)} day{'' if abs(left) == 1 else 's'}"
     if left < 0:
-        expired = f"license of {title} expired {days} ago ({ends})"
-        return Finding(CRITICAL, f"{expired}: renew it, then reconnect the key")
+        expired = ngettext(
+            "license of {title} expired {n} day ago ({date})",
+            "license of {title} expired {n} days ago ({date})", -left, title, ends)  # fmt: skip
+        return Finding(CRITICAL, _("{license}: renew it, then reconnect the key", expired))
+    sentence = ngettext("license of {title} ends in {n} day ({date})",
+                        "license of {title} ends in {n} days ({date})", left, title, ends)  # fmt: skip
+    if not left:
+        sentence = _("license of {title} ends today ({date})", title, ends)
     state = judge(left, *ranges)
-    sentence = f"license of {title} ends {f'in {days}' if left else 'today'} ({ends})"
-    return Finding(state, f"{sentence}: renew it now" if state else sentence)
+    return Finding(state, _("{license}: renew it now", sentence) if state else sentence)
 
 
 def readings(name: str) -> list[str]:
@@ -172,51 +182,59 @@ def plain(text: str) -> str:
 
 def name_of(device: Device) -> str:
     """All that a list tells of which device it is."""
-    place = device.place and f"at {device.place}"
+    place = device.place and _("at {place}", device.place)
     words = filter(None, (device.usb_id, readings(device.name)[0], place))
-    return clean(" ".join(words), LONGEST_NAME) or "a device without a name"
+    return clean(" ".join(words), LONGEST_NAME) or _("a device without a name")
 
 
 def judge_state(device: Device, name: str = "") -> Finding:
     """One device of a list, under this name, or under its own."""
-    sentence = device.state.sentence.replace("{user}", clean(device.user, 80) or "somebody")
-    return Finding(device.state.state, f"{name or name_of(device)} {clean(sentence)}")
+    state = _(device.state.sentence).replace("{user}", clean(device.user, 80) or _("somebody"))
+    return Finding(device.state.state, _("{device} {state}", name or name_of(device), clean(state)))
 
 
 def judge_device(wanted: str, listing: Listing) -> Finding:
     """A device that the operator named: by VID:PID, or by its whole name or place."""
-    key, devices, word = f"key {clean(wanted, 80)}", listing.devices, plain(wanted)
+    key, devices, word = _("key {key}", clean(wanted, 80)), listing.devices, plain(wanted)
     odd = [device for device in devices if device.state == NOT_UNDERSTOOD]
     called = [map(plain, (device.usb_id, *readings(device.name), device.place)) for device in devices]
     findings = [judge_state(device, key) for device, words in zip(devices, called) if word in words]
     good = [finding for finding in findings if finding.state == OK]
     names = "".join(f"; {name_of(device)}" for device in devices[:5])
-    listed = f"(devices listed: {len(devices)}{names})"
+    listed = _("(devices listed: {number})", f"{len(devices)}{names}")
     if findings and not good:
         return max(findings, key=lambda finding: finding.state == CRITICAL)
     if len(good) < len(findings):
-        return Finding(UNKNOWN, f"{key}: not all devices that match are good, name one by its place {listed}")
+        what = _("{key}: not all devices that match are good, name one by its place {listed}", key, listed)
+        return Finding(UNKNOWN, what)
     if good:  # an odd line may be about the device, too
         odd = [device for device in odd if all(part in plain(device.name) for part in word.split(":"))]
     if odd:
-        return Finding(UNKNOWN, f"{key} may be what this check does not understand: {name_of(odd[0])}")
+        what = _("{key} may be what this check does not understand: {device}", key, name_of(odd[0]))
+        return Finding(UNKNOWN, what)
     if good:
         return good[0]
     by_id = re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", word)
     if not all(device.usb_id if by_id else device.name for device in devices):
-        what = f"this list does not tell {'VID:PID' if by_id else 'the name'} of every device"
-        return Finding(UNKNOWN, f"{key}: {what}, give --device otherwise {listed}")
-    return Finding(listing.absent.state, f"{key} {listing.absent.sentence} {listed}: {listing.remedy}")
+        what = "VID:PID" if by_id else _("the name")
+        what = _("{key}: this list does not tell {what} of every device, give --device otherwise {listed}",
+                 key, what, listed)  # fmt: skip
+        return Finding(UNKNOWN, what)
+    absent = _("{device} {state}", key, _(listing.absent.sentence))
+    return Finding(listing.absent.state, f"{absent} {listed}: {_(listing.remedy)}")
 
 
 def judge_list(listing: Listing) -> Finding:
     """The list where no device is named: a forwarder without anything to forward is broken, too."""
-    good, listed = good_devices(listing), f"(devices listed: {len(listing.devices)})"
+    good, all_devices = good_devices(listing), len(listing.devices)
     if good:
-        return Finding(OK, f"{good} of {len(listing.devices)} devices offered or attached")
+        return Finding(OK, ngettext(
+            "{good} of {n} device offered or attached", "{good} of {n} devices offered or attached",
+            all_devices, good))  # fmt: skip
     unknown = any(device.state.state == UNKNOWN for device in listing.devices)  # one may be the key, and well
-    what = f"no device is known to be offered or attached {listed}"
-    return Finding(UNKNOWN if unknown else listing.absent.state, f"{what}: {listing.remedy}")
+    listed = _("(devices listed: {number})", all_devices)
+    what = _("no device is known to be offered or attached {listed}: {remedy}", listed, _(listing.remedy))
+    return Finding(UNKNOWN if unknown else listing.absent.state, what)
 
 
 def good_devices(listing: Listing) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+from ..contract.language import _
 from ..contract.run import Finding
 from .texts import judge_binding, one_line, unrecognised
 
@@ -89,7 +90,7 @@ class PageText(HTMLParser):
         if "привязка:" not in text.casefold():
             return
         known = text.startswith("Привязка:") and shown and ended
-        what = "a binding is hidden, cut off or not where it is known to stand"
+        what = _("a binding is hidden, cut off or not where it is known to stand")
         self.bindings.append(judge_binding(text[9:]) if known else unrecognised(what, text))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, Union, cast
 
+from ..contract.language import N_, _, ngettext
 from ..contract.options import bad_value
 from ..contract.run import Finding
 from ..contract.verdict import CRITICAL, OK, UNKNOWN, clean
@@ -20,7 +21,7 @@ LONGEST = 1000  # characters of a value that may be a sentence
 OPEN_ELEMENT = 5000  # characters that an open element counts besides its own
 MAX_LISTED = 40  # candidates; different values of a pin
 MAX_PATHS = 400  # of an outline
-NO_RECORD = f"the server did not detect it when the report was made; {CHECK_KEY}"
+NO_RECORD = N_("the server did not detect it when the report was made; {check_key}")
 
 
 def shortened(text: str) -> str:
@@ -32,7 +33,8 @@ def shortened(text: str) -> str:
 
 def with_place(finding: Finding, path: str) -> Finding:
     """A finding with the record's path in its sentence."""
-    return finding._replace(sentence=f"{finding.sentence} (record {clean(path, 200)})")
+    sentence = _("{sentence} (record {path})", finding.sentence, clean(path, 200))
+    return finding._replace(sentence=sentence)
 
 
 class Pin(NamedTuple):
@@ -51,7 +53,7 @@ def parse_pin(path: str) -> Pin:
     """The place `/a/b[2]/c[@name='x']/@state`, a value of --record. A shell may have taken the quotes."""
     found = re.fullmatch(rf"((?:{_STEP})+?)(?:/@([^/@\[\]\s]+))?", path) if len(path) <= 2000 else None
     if not found:
-        raise bad_value(path, "is no path; write it as -vv prints it, /a/b[2]/@x or /a/b[@name='x']/@x")
+        raise bad_value(path, _("is no path; write it as -vv prints it, /a/b[2]/@x or /a/b[@name='x']/@x"))
     steps = [(name, int(number or 1), attribute, value.strip("\"'"))
              for name, number, attribute, value in re.findall(_STEP, found[1])]  # fmt: skip
     return Pin(tuple(steps), found[6] or "", path)
@@ -85,7 +87,7 @@ class PinnedRecord:
                 self._text = shortened(f"{self._text} <{name}>")  # its text is not all that it says
 
     def _match(self, depth: int, attributes: dict[str, str]) -> None:
-        _, number, attribute, value = self._pin.steps[depth]
+        name, number, attribute, value = self._pin.steps[depth]
         last = len(self._pin.steps) - 1
         self._numbers[depth] += 1
         if attributes.get(attribute) == value if attribute else self._numbers[depth] == number:
@@ -117,16 +119,17 @@ class PinnedRecord:
         """What the record says: good, or else a failure, since the operator said where the state is."""
         if self.values:
             return with_place(worst_of([self._judged(value) for value in self.values]), self._pin.path)
-        what = f"the report has no record {clean(self._pin.path, 200)}"
+        path = clean(self._pin.path, 200)
         if self.parent_found:
-            return Finding(CRITICAL, f"{what}: {NO_RECORD}")
-        what = f"{what} and nothing that could hold it: its form has changed"
-        return Finding(UNKNOWN, f"{what}; see --outline, then pin it anew")
+            why = _(NO_RECORD, _(CHECK_KEY))
+            return Finding(CRITICAL, _("the report has no record {path}: {why}", path, why))
+        return Finding(UNKNOWN, _("the report has no record {path} and nothing that could hold it: "
+                                  "its form has changed; see --outline, then pin it anew", path))  # fmt: skip
 
     def _judged(self, value: str) -> Finding:
         if value in (WORKS, self.working):
             return Finding(OK, works_by("SenseLock ключ"))
-        return whole_sentence(value) or failing(value or "nothing")
+        return whole_sentence(value) or failing(value or _("nothing"))
 
 
 class Element:
@@ -200,7 +203,8 @@ class Mentions:
     def lines(self) -> list[str]:
         """The candidates, each as the option that pins it; what is likely a state comes first."""
         found = sorted(self.candidates, key=lambda candidate: candidate[0])
-        return [f"--record {clean(path, 400)}, now '{clean(value, 80)}'" for _, path, value in found]
+        return [_("--record {path}, now '{value}'", clean(path, 400), clean(value, 80))
+                for rank, path, value in found]  # fmt: skip
 
     def finding(self) -> Finding:
         """What the report says of the key."""
@@ -208,12 +212,13 @@ class Mentions:
         if told:
             return told
         if not self.count:
-            what = f"the report has no record of a SenseLock key: {NO_RECORD}"
-            return Finding(CRITICAL, f"{what}; one that names it otherwise must be pinned (--record)")
-        option = next(iter(self.lines()), "see --outline")
-        what = "the report mentions the key, but not in the server's own sentence alone"
-        listed = len(self.candidates)
-        return Finding(UNKNOWN, f"{what}: pin what holds its state ({option}); -vv lists {listed}")
+            return Finding(CRITICAL, _(
+                "the report has no record of a SenseLock key: {why}; "
+                "one that names it otherwise must be pinned (--record)", _(NO_RECORD, _(CHECK_KEY))))
+        option = next(iter(self.lines()), _("see --outline"))
+        return Finding(UNKNOWN, _(
+            "the report mentions the key, but not in the server's own sentence alone: "
+            "pin what holds its state ({option}); -vv lists {number}", option, len(self.candidates)))
 
 
 class Outline(Mentions):
@@ -231,7 +236,9 @@ class Outline(Mentions):
 
     def finding(self) -> Finding:
         """How much the outline lists."""
-        return Finding(UNKNOWN, f"outline: {len(self.paths)} kinds of elements, no values")
+        return Finding(UNKNOWN, ngettext(
+            "outline: {n} kind of element, no values", "outline: {n} kinds of elements, no values",
+            len(self.paths)))  # fmt: skip
 
     def lines(self) -> list[str]:
         """One line an element: `/report/section/param @name @value`."""

@@ -17,6 +17,7 @@ from itertools import chain, islice
 from typing import Iterator
 
 from ..contract import deadline
+from ..contract.language import _
 from ..contract.private_files import OPEN_FLAGS
 from ..contract.verdict import Problem, clean
 from .record import Walk
@@ -34,20 +35,20 @@ HTML = re.compile(rb"(?i)(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+
 
 def read(blocks: Iterator[bytes], name: str, walk: Walk, made: float | None = None) -> Reading:
     """Lead a walk through a report, ZIP or XML by its first bytes; `made` is its time if no name tells it."""
-    shown, first = clean(PATH.sub("", name), 100) or "the answer", next(blocks, b"")
+    shown, first = clean(PATH.sub("", name), 100) or _("the answer"), next(blocks, b"")
     if first.startswith(b"PK"):
         blocks = unpacked(chain((first,), blocks), shown)
-        shown = f"{clean(next(blocks).decode(), 60)} in {shown}"
+        shown = f"{clean(next(blocks).decode(), 60)} ({shown})"
         first = next(blocks, b"")
     if first.startswith(b"SQLite format 3\0"):
-        form = "in a form that this check does not read (SQLite)"
-        raise Problem(f"{shown}: the report is there, {form}: ask for --source xml, or read the page")
+        raise Problem(_("{file}: the report is there, in a form that this check does not read (SQLite): "
+                        "ask for --source xml, or read the page", shown))  # fmt: skip
     start = first.translate(None, b"\xef\xbb\xbf\xff\xfe\0").lstrip()  # of UTF-8 or UTF-16
     if HTML.match(first) or not start.startswith(b"<"):
-        raise Problem(f"{shown} is no sysinfo report: neither XML nor ZIP, or a web page")
-    deadline.doing(f"reading {shown}")
+        raise Problem(_("{file} is no sysinfo report: neither XML nor ZIP, or a web page", shown))
+    deadline.doing(_("reading {what}", shown))
     size = parse(chain((first,), blocks), walk)
-    lines = f"report: {shown}, {size} bytes", *walk.lines()
+    lines = _("report: {file}, {size} bytes", shown, size), *walk.lines()
     return Reading(walk.finding(), age_of(shown, made), size, lines)
 
 
@@ -55,16 +56,17 @@ def read(blocks: Iterator[bytes], name: str, walk: Walk, made: float | None = No
 def stored(path: str) -> Iterator[tuple[Iterator[bytes], float]]:
     """The blocks of a file, and its time."""
     shown = clean(path, 150)
-    deadline.doing(f"reading {shown}")
+    deadline.doing(_("reading {what}", shown))
     try:
         with open(os.open(path, OPEN_FLAGS), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise Problem(f"{shown} is not a regular file")
+                raise Problem(_("{file} is not a regular file", shown))
             yield iter(lambda: file.read(BLOCK), b""), status.st_mtime
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = clean(getattr(error, "strerror", None) or error, 100)
-        raise Problem(f"{shown} cannot be read: {why}; check --file and its rights") from None
+        why = _(clean(getattr(error, "strerror", None) or error, 100))
+        sentence = _("{file} cannot be read: {why}; check --file and its rights", shown, why)
+        raise Problem(sentence) from None
 
 
 def unpacked(blocks: Iterator[bytes], shown: str) -> Iterator[bytes]:
@@ -73,20 +75,23 @@ def unpacked(blocks: Iterator[bytes], shown: str) -> Iterator[bytes]:
 
     packed = b"".join(islice(blocks, MAX_ZIP // BLOCK + 1))
     if len(packed) > MAX_ZIP:
-        raise Problem(f"{shown} is a ZIP of more than {MAX_ZIP >> 20} MB, which no sysinfo report is")
+        limit = MAX_ZIP >> 20
+        raise Problem(_("{file} is a ZIP of more than {limit} MB, which no sysinfo report is",
+                        shown, limit))  # fmt: skip
     try:
         archive = zipfile.ZipFile(io.BytesIO(packed))
         members = sorted(archive.infolist(), key=lambda member: member.file_size)
         documents = [member for member in members if member.filename.lower().endswith(".xml")]
         if len(documents) > 1 or not members:
-            raise ValueError(f"it has {len(documents)} of them")
+            raise ValueError(_("it has {number} of them", len(documents)))
         member = (documents or members)[-1]
         yield PATH.sub("", member.filename).encode()
         with archive.open(member) as opened:
             yield from iter(lambda: opened.read(BLOCK), b"")
     except Exception as error:  # noqa: BLE001  zipfile raises eight kinds for a file that is not whole
         why = clean(error, 100) or type(error).__name__
-        raise Problem(f"{shown} is no whole ZIP with one XML document: {why}; send it again") from None
+        what = _("{file} is no whole ZIP with one XML document: {why}; send it again", shown, why)
+        raise Problem(what) from None
 
 
 def parse(blocks: Iterator[bytes], walk: Walk) -> int:
@@ -94,7 +99,7 @@ def parse(blocks: Iterator[bytes], walk: Walk) -> int:
     import pyexpat
 
     def refuse(*declaration: object) -> None:  # what an entity or a default value says is not in the report
-        raise Problem("the report declares or misses entities, which no sysinfo report does: not read")
+        raise Problem(_("the report declares or misses entities, which no sysinfo report does: not read"))
 
     names: dict[str, str] = {}
     walk.parser = parser = pyexpat.ParserCreate(None, None, names)
@@ -108,23 +113,23 @@ def parse(blocks: Iterator[bytes], walk: Walk) -> int:
             size += len(block)
             parser.Parse(block, False)
             if size > MAX_SIZE:
-                raise Problem(f"the report is larger than {MAX_SIZE >> 20} MB, which none is")
+                raise Problem(_("the report is larger than {limit} MB, which none is", MAX_SIZE >> 20))
             names_are_many = sum(map(len, filter(None, names))) > MAX_NAMES
             if names_are_many or size - parser.CurrentByteIndex > MAX_TAG or walk.held() > MAX_HELD:
-                raise Problem("the report is too deep, or its elements or names too large: look at it")
+                raise Problem(_("the report is too deep, or its elements or names too large: look at it"))
         parser.Parse(b"", True)
     except (pyexpat.ExpatError, LookupError, ValueError, TypeError) as error:  # the others: its encoding
-        what = f"the report is cut off or no well-formed XML: {clean(error)}"
-        raise Problem(f"{what}; send or store it again") from None
+        what = _("the report is cut off or no well-formed XML: {why}; send or store it again", clean(error))
+        raise Problem(what) from None
     return size
 
 
 def age_of(shown: str, made: float | None) -> float | None:
-    """Hours since the report `NAME` or `MEMBER in NAME` was made; None if nothing tells it.
+    """Hours since the report `NAME` or `MEMBER (NAME)` was made; None if nothing tells it.
 
     The documented name counts, in the server's local time; of two names the older one. A date that no
     calendar has makes the age unknown. Without such a name `made` counts. Six minutes ahead count as none."""
-    found = re.findall(r"(?i)report_\S*?([0-9]{8}_[0-9]{4})(?:[0-9]{2})?(?:\.\w+)?(?= in |$)", shown)
+    found = re.findall(r"(?i)report_\S*?([0-9]{8}_[0-9]{4})(?:[0-9]{2})?(?:\.\w+)?(?= \(|\)?$)", shown)
     try:
         made = min((datetime.strptime(date, "%Y%m%d_%H%M").timestamp() for date in found), default=made)
     except (ValueError, OverflowError, OSError):

@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 from .. import PROJECT
 from ..contract import deadline
+from ..contract.language import N_, _
 from ..contract.verdict import Problem, clean, keep_secret
 from ..machine import tcp
 from .page import decode_page, refusal_on
@@ -26,7 +27,7 @@ LOGIN_PAGE = "/users/login.asp"
 MAX_PAGE = 2 << 20
 MAX_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
-CHECK_SERVER = "check that the server runs, then -H, -p and the firewalls"
+CHECK_SERVER = N_("check that the server runs, then -H, -p and the firewalls")
 
 
 class Unreachable(Exception):
@@ -36,12 +37,13 @@ class Unreachable(Exception):
 def connected(url: SplitResult, insecure: bool) -> socket.socket:
     """A connection to the server of a URL. With TLS its certificate is verified unless `insecure`."""
     host, port = str(url.hostname), url.port or (443 if url.scheme == "https" else 80)
-    deadline.doing(f"connecting to {host} port {port}")
+    deadline.doing(_("connecting to {host} port {port}", host, port))
     try:
         opened = tcp.connect(host, port, time.monotonic() + deadline.remaining())
     except tcp.NoConnection as error:
-        what = f"no connection to {host} port {port}: {error}"
-        raise Unreachable(f"{what}; {CHECK_SERVER}", error.late) from None
+        what = _("no connection to {host} port {port}: {why}; {check_server}",
+                 host, port, error, _(CHECK_SERVER))  # fmt: skip
+        raise Unreachable(what, error.late) from None
     if url.scheme != "https":
         return opened
     import ssl
@@ -53,7 +55,8 @@ def connected(url: SplitResult, insecure: bool) -> socket.socket:
     try:
         return context.wrap_socket(opened, server_hostname=host)
     except OSError as error:
-        raise Unreachable(f"no TLS connection to {host}: {why_of(error)}", tcp.is_late(error)) from None
+        what = _("no TLS connection to {host}: {why}", host, why_of(error))
+        raise Unreachable(what, tcp.is_late(error)) from None
 
 
 def why_of(error: OSError) -> str:
@@ -61,22 +64,24 @@ def why_of(error: OSError) -> str:
     reason = clean(getattr(error, "reason", None) or "", 60)
     if reason == "CERTIFICATE_VERIFY_FAILED":
         why = clean(getattr(error, "verify_message", ""), 100)
-        return f"its certificate is not accepted ({why}); --insecure would not verify it"
+        return _("its certificate is not accepted ({why}); --insecure would not verify it", why)
     if "ALERT" in reason or reason.startswith("TLSV1") or reason == "UNSUPPORTED_PROTOCOL":
-        wants = "a client certificate, another name (-H) or another version of TLS"
-        return f"the server speaks TLS and refuses ({reason}): look there whether it wants {wants}"
-    return f"{reason}; check whether the port speaks HTTPS" if reason else tcp.why_of(error)
+        return _("the server speaks TLS and refuses ({reason}): look there whether it wants a client "
+                 "certificate, another name (-H) or another version of TLS", reason)  # fmt: skip
+    speaks = _("{reason}; check whether the port speaks HTTPS", reason)
+    return speaks if reason else tcp.why_of(error)
 
 
 def broken(url: str, error: Exception) -> Unreachable:
     """What an answer means that did not come, or not whole."""
     if tcp.is_late(error):
-        what = f"{url} accepted the connection and did not answer in time"
-        return Unreachable(f"{what}; raise -t, or look what keeps the server busy", True)
+        return Unreachable(_("{url} accepted the connection and did not answer in time; "
+                             "raise -t, or look what keeps the server busy", url), True)  # fmt: skip
     if isinstance(error, OSError) and getattr(error, "reason", None):
-        return Unreachable(f"{url} broke off: {why_of(error)}", False)
-    what = f"{url} closed the connection before the end of its answer, or does not answer in HTTP"
-    return Unreachable(f"{what}; look at the server, at what stands in between, and at -p and -S", False)
+        return Unreachable(_("{url} broke off: {why}", url, why_of(error)), False)
+    return Unreachable(_(
+        "{url} closed the connection before the end of its answer, or does not answer in HTTP; "
+        "look at the server, at what stands in between, and at -p and -S", url), False)  # fmt: skip
 
 
 class Answer:
@@ -90,7 +95,7 @@ class Answer:
 
     def pieces(self) -> Iterator[bytes]:
         """The body. One that ends before its announced end is Unreachable, never a shorter body."""
-        deadline.doing(f"reading {self.url}")
+        deadline.doing(_("reading {what}", self.url))
         piece = b"?"
         while piece:
             try:
@@ -109,7 +114,9 @@ class Answer:
         for piece in self.pieces():
             body += piece
             if len(body) > MAX_PAGE:
-                raise Problem(f"{self.url} sends more than {MAX_PAGE >> 20} MB: that is no page of Kodeks")
+                limit = MAX_PAGE >> 20
+                raise Problem(_("{url} sends more than {limit} MB: that is no page of Kodeks",
+                                self.url, limit))  # fmt: skip
         return decode_page(bytes(body), self.headers.get("content-type", ""))
 
     def refusal(self) -> str:
@@ -119,11 +126,12 @@ class Answer:
         return "login" if self.status == 401 else refusal_on(self.text) if self.is_page else ""
 
     def not_kodeks(self, what: str) -> Exception:
-        """The failure of an answer that is not what was asked for, by who sent it."""
-        what = f"{what} from {self.url}"
+        """The failure of an answer that is not what was asked for (`what` it is), by who sent it."""
         if self.from_kodeks:
-            return Problem(f"{what}: wrong page, or the user lacks the right to see it")
-        return Unreachable(f"{what}: another program answers in place of Kodeks, which may be down", False)
+            return Problem(_("{what} from {url}: wrong page, or the user lacks the right to see it",
+                             what, self.url))  # fmt: skip
+        return Unreachable(_("{what} from {url}: another program answers in place of Kodeks, "
+                             "which may be down", what, self.url), False)  # fmt: skip
 
 
 class Server:
@@ -151,25 +159,26 @@ class Server:
     def fetch(self, method: str, path: str, form: str = "", follow: tuple[int, ...] = REDIRECTS) -> Answer:
         """The answer to a request after redirects; 307 and 308 keep the method and the form."""
         url = shown = self.url + path
-        for _ in range(MAX_REDIRECTS + 1):
+        for _number in range(MAX_REDIRECTS + 1):
             answer = self._exchange(method, url, form, shown)
             if answer.status not in follow or not answer.headers.get("location", "") or answer.refusal():
                 return answer
             url = self._target(answer, url)
             method, form = (method, form) if answer.status in (307, 308) else ("GET", "")
-        raise Problem(f"{self.url} redirects without end: more than {MAX_REDIRECTS} times; check -p and -S")
+        raise Problem(_("{url} redirects without end: more than {number} times; check -p and -S",
+                        self.url, MAX_REDIRECTS))  # fmt: skip
 
     def _target(self, answer: Answer, url: str) -> str:
         """Where a redirect leads, if that is this server."""
         location = quote(answer.headers.get("location", ""), safe="!#$%&'()*+,/:;=?@[]~", encoding="latin-1")
-        target = "no address"
+        target = _("no address")
         with suppress(ValueError):
             target = urljoin(url, location).partition("#")[0]
         target = re.sub(r"^(?:(http://[^/?]+):80|(https://[^/?]+):443)(?=[/?]|$)", r"\1\2", target)
         if not f"{target}/".lower().startswith(f"{self.url}/".lower()):
             origin = clean(re.sub("//[^/]*@", "//", "/".join(target.split("/")[:3])).lower(), 100)
-            what = f"{answer.url} redirects to {origin}"
-            raise Problem(f"{what}: not followed, the login stays here; check -H, -p and -S")
+            raise Problem(_("{url} redirects to {origin}: not followed, the login stays here; "
+                            "check -H, -p and -S", answer.url, origin))  # fmt: skip
         return target
 
     def _exchange(self, method: str, url: str, form: str, shown: str) -> Answer:
@@ -183,7 +192,7 @@ class Server:
             basic = base64.b64encode(self._basic.encode("utf-8", "surrogateescape")).decode("ascii")
             headers["Authorization"] = f"Basic {basic}"
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-        deadline.doing(f"waiting for {shown}")
+        deadline.doing(_("waiting for {url}", shown))
         opened.settimeout(deadline.remaining())
         try:
             with suppress(OSError):  # who refuses has answered before
@@ -203,20 +212,23 @@ class Server:
     def _refuse(self, answer: Answer) -> None:
         """Raise what an answer means that is a refusal (field captures, RFC 9110)."""
         url, reason = answer.url, answer.refusal()
-        user = f"user {clean(self._login[0], 60)}" if self._login else "a visitor without login"
+        name = clean(self._login[0], 60) if self._login else ""
+        user = _("user {name}", name) if self._login else _("a visitor without login")
         if reason == "licenses":
-            raise Problem(f"the server has no free user license to read {url}: end a session there")
+            raise Problem(_("the server has no free user license to read {url}: end a session there", url))
         if reason and not self._login:
-            raise Problem(f"{url} asks for a login: give -l USER and --password-file")
+            raise Problem(_("{url} asks for a login: give -l USER and --password-file", url))
         if reason:
-            raise Problem(f"login refused for {user} at {url}: check --password-file and the user's rights")
+            raise Problem(_("login refused for user {name} at {url}: "
+                            "check --password-file and the user's rights", name, url))  # fmt: skip
         if answer.status == 403:
-            raise Problem(f"{user} may not read {url} (HTTP 403): check the user's rights")
+            raise Problem(_("{user} may not read {url} (HTTP 403): check the user's rights", user, url))
         if answer.status == 503 and (answer.from_kodeks or not answer.headers.get("server", "")):
-            what = f"the server is in maintenance mode (HTTP 503 from {url})"
-            raise Problem(f"{what}: end it there if nobody is updating")
+            raise Problem(_("the server is in maintenance mode (HTTP 503 from {url}): "
+                            "end it there if nobody is updating", url))  # fmt: skip
         if answer.status >= 500:
-            what = f"{url} fails with HTTP {answer.status}: something answers, the Kodeks server does not"
-            raise Unreachable(f"{what}; {CHECK_SERVER}", False)
+            what = _("{url} fails with HTTP {status}: something answers, the Kodeks server does not; "
+                     "{check_server}", url, answer.status, _(CHECK_SERVER))  # fmt: skip
+            raise Unreachable(what, False)
         if answer.status != 200:
             raise answer.not_kodeks(f"HTTP {answer.status}")

@@ -10,6 +10,7 @@ import time
 from typing import NamedTuple, Sequence
 
 from ..contract import deadline
+from ..contract.language import N_, _
 from ..contract.verdict import clean
 
 
@@ -37,9 +38,9 @@ def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) 
             command, stdin=null, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-        known = {"FileNotFoundError": "does not exist", "PermissionError": "may not be executed"}
-        why = f"cannot be started ({clean(getattr(error, 'strerror', None) or error, 80)})"
-        return CommandOutput(b"", None, known.get(type(error).__name__, why))
+        known = {"FileNotFoundError": N_("does not exist"), "PermissionError": N_("may not be executed")}
+        why = _("cannot be started ({why})", _(clean(getattr(error, "strerror", None) or error, 80)))
+        return CommandOutput(b"", None, _(known.get(type(error).__name__, why)))
     deadline.children.add(child)
     output = _read(child, max_bytes, until)
     code = None
@@ -48,8 +49,9 @@ def run_command(command: Sequence[str], limit: float, max_bytes: int = 1 << 20) 
             code = child.wait(max(0.02, until - time.monotonic()))
     deadline.kill(child)
     if len(output) > max_bytes:
-        return CommandOutput(output[:max_bytes], None, f"printed more than {max_bytes} bytes")
-    return CommandOutput(output, code, "" if code is not None else f"did not end within {limit:.3g} s")
+        return CommandOutput(output[:max_bytes], None, _("printed more than {limit} bytes", max_bytes))
+    late = _("did not end within {limit} s", f"{limit:.3g}")
+    return CommandOutput(output, code, "" if code is not None else late)
 
 
 def _read(child: subprocess.Popen[bytes], max_bytes: int, until: float) -> bytes:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+from ..contract.language import _
 from ..contract.verdict import clean
 
 
@@ -49,7 +50,7 @@ def _addresses(host: str, port: int, until: float) -> list[Any]:
     resolver.start()
     resolver.join(max(0.01, until - time.monotonic()))
     if not found:
-        raise NoConnection("the name server does not answer", late=True, unresolved=True)
+        raise NoConnection(_("the name server does not answer"), late=True, unresolved=True)
     if isinstance(found[0], Exception):
         raise NoConnection(why_of(found[0]), late=False, unresolved=True)
     return found
@@ -61,8 +62,11 @@ def is_late(error: BaseException) -> bool:
 
 
 def why_of(error: BaseException) -> str:
-    """An error of the operating system in a few words, the common ones in English on every system."""
+    """An error of the operating system in a few words, the common ones in ours on every system."""
     if is_late(error):
-        return "no answer in time"
-    known = {"ConnectionRefusedError": "connection refused", "ConnectionResetError": "connection reset"}
-    return known.get(type(error).__name__) or clean(getattr(error, "strerror", None) or error, 100)
+        return _("no answer in time")
+    if isinstance(error, ConnectionRefusedError):
+        return _("connection refused")
+    if isinstance(error, ConnectionResetError):
+        return _("connection reset")
+    return _(clean(getattr(error, "strerror", None) or error, 100))

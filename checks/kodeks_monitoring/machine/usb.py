@@ -16,6 +16,7 @@ import time
 from typing import Mapping, NamedTuple, Sequence
 
 from ..contract import deadline
+from ..contract.language import N_, _
 from ..contract.verdict import clean
 
 USB_DEVICES = "/sys/bus/usb/devices"
@@ -23,7 +24,7 @@ DEVICE_NODES = "/dev/bus/usb"
 VHCI = "/sys/devices/platform/vhci_hcd.0"
 VHCI_NOTES = "/var/run/vhci_hcd"
 LOCK_LIMIT = 1.0  # seconds for which a healthy device may be locked
-STUCK = "it does not answer the program that uses it: see whether the forwarder hangs"
+STUCK = N_("it does not answer the program that uses it: see whether the forwarder hangs")
 
 
 def read_attribute(path: str) -> str | None:
@@ -97,10 +98,10 @@ def why_unusable(authorized: Mapping[str, str | None], configuration: str | None
     device has none (drivers/usb/core/sysfs.c)."""
     forbidden = next((path for path, value in authorized.items() if value == "0"), "")
     if forbidden:
-        remedy = "allow it in USBGuard or in the desktop's USB protection, or write 1 there"
-        return f"the kernel has not authorized it ({forbidden} is 0): {remedy}"
+        return _("the kernel has not authorized it ({file} is 0): allow it in USBGuard or in the "
+                 "desktop's USB protection, or write 1 there", forbidden)  # fmt: skip
     if configuration == "":
-        return "it has no configuration (no power, no bandwidth?): plug or attach it again, and see dmesg"
+        return _("it has no configuration (no power, no bandwidth?): plug or attach it again, and see dmesg")
     return ""
 
 
@@ -118,7 +119,8 @@ class VhciPort(NamedTuple):
 
     def __str__(self) -> str:
         server = self.server.removesuffix(":3240")
-        return f"vhci_hcd port {self.number}" + (f" from {server}" if server else "")
+        port = _("vhci_hcd port {number}", self.number)
+        return _("{port} from {server}", port, server) if server else port
 
 
 def parse_vhci_status(text: str) -> list[VhciPort] | None:
@@ -183,8 +185,8 @@ class Location(NamedTuple):
     by: str = ""
 
     def __str__(self) -> str:
-        texts = {"local": "local", "forwarded": f"forwarded over {self.by}"}
-        return texts.get(self.kind, f"location unknown{self.by}")
+        texts = {"local": _("local"), "forwarded": _("forwarded over {forwarder}", self.by)}
+        return texts.get(self.kind, _("location unknown") + self.by)
 
 
 _FORWARDERS = {"eveusb_vhci_hcd": "USB Network Gate", "tusb-vhci-driver": "USB Redirector"}
@@ -201,15 +203,17 @@ def locate(controller: str, driver: str, name: str, ports: Sequence[VhciPort]) -
     Only names that are known decide. A key that a hypervisor passes through looks like one in a local port.
     """
     if driver == "vhci_hcd":  # also that of VirtualHere's client
-        port = next((str(port) for port in ports if port.busid == name), "vhci_hcd port unknown")
+        port = next((str(port) for port in ports if port.busid == name), _("vhci_hcd port unknown"))
         return Location("forwarded", f"USB/IP, {port}")
     for prefix, forwarder in _FORWARDERS.items():  # the vendors' modules have suffixes: "eveusb_vhci_hcd_2"
         if driver.startswith(prefix):
-            return Location("forwarded", f"{forwarder} (driver {clean(driver, 40)})")
+            what = _("{forwarder} (driver {driver})", forwarder, clean(driver, 40))
+            return Location("forwarded", what)
     # A PCI bus may be behind a bridge of the platform (Raspberry Pi 4) or of a hypervisor (Hyper-V).
     if driver in _HARDWARE or re.search("/pci[0-9a-f]{4,}:[0-9a-f]{2}/", f"/{controller}/"):
         return Location("local")
-    return Location("unknown", f" (controller driver {clean(driver, 40) or 'not readable'})")
+    shown = clean(driver, 40) or _("not readable")
+    return Location("unknown", _(" (controller driver {driver})", shown))
 
 
 def location_of(name: str, ports: Sequence[VhciPort]) -> Location:

@@ -2,6 +2,7 @@
 
 import re
 
+from ...contract.language import _
 from .. import product as states
 from ..product import UNKNOWN, Device, Finding, Lines, Listing, Product, Reading, odd_device
 
@@ -14,7 +15,7 @@ def read(lines: Lines) -> Reading:
     """`show-remote-devices`, `find-remote-devices`, `ls net`, `ls shared` (a plug-in's tests; `ls`: Mac)."""
     errors = [line for line in lines if re.match(r"\s*Error:[^\t]*$", line)]
     if errors:
-        return Finding(UNKNOWN, f"the tool reports an error: {errors[0].strip()}")
+        return Finding(UNKNOWN, _("the tool reports an error: {error}", errors[0].strip()))
     devices = tuple(_read_device(line) for line in lines if line and line != "USB Network Gate")
     if all(device.state == states.NOT_UNDERSTOOD for device in devices):
         return None
@@ -26,7 +27,7 @@ def _read_device(line: str) -> Device:
     if match:  # it lists what a server offers to everybody: the user may be any machine
         state = states.USED_SOMEWHERE if match[3] else states.DISCONNECTED
         return Device(match[1].strip(), "", state, match[3] or "", match[2])
-    word, _, rest = line.partition(" ")
+    word, blank, rest = line.partition(" ")
     fields = rest.split(",")  # nothing quotes a comma within a name: it makes one field too many
     if "\t" in line or len(fields) != 14 or word not in ("remote", "shared", *_STATES):
         return odd_device(line)

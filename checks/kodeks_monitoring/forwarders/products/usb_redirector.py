@@ -2,6 +2,7 @@
 
 import re
 
+from ...contract.language import _
 from .. import product as states
 from ..product import CRITICAL, UNKNOWN, Device, Finding, Lines, Listing, Product, Reading, fits
 
@@ -29,8 +30,8 @@ def read(lines: Lines) -> Reading:
     if body and "* ERROR *" in body[0]:
         says = states.first_line(body[1:]).strip()
         if says.startswith("Cannot connect to USB Redirector daemon"):
-            return Finding(CRITICAL, "forwarder's daemon is not running: start usbsrvd")
-        return Finding(UNKNOWN, f"the tool reports an error: {says}")
+            return Finding(CRITICAL, _("forwarder's daemon is not running: start usbsrvd"))
+        return Finding(UNKNOWN, _("the tool reports an error: {error}", says))
     if not body or not re.fullmatch(_END, body[-1]):
         return None
     devices: list[Device] = []
@@ -40,7 +41,7 @@ def read(lines: Lines) -> Reading:
             return None
         section = [line for line in section if not re.fullmatch(f"{_END}|{_NO_DEVICE}", line)]
         _read_section(section, bool(re.search(_REMOTE, title)), devices, lost)
-    remedy = f"not connected to {', '.join(lost)}, is the forwarder on, and reachable from here?"
+    remedy = _("not connected to {servers}, is the forwarder on, and reachable from here?", ", ".join(lost))
     return Listing(tuple(devices), remedy=remedy if lost else Listing().remedy)
 
 
@@ -56,7 +57,8 @@ def _read_section(body: Lines, remote: bool, devices: list[Device], lost: list[s
         if device.state == states.NOT_UNDERSTOOD:
             connected = not remote  # it may be a server
         elif not connected:
-            device = device._replace(state=states.unknown_state("its server is not known to be connected"))
+            state = states.unknown_state(_("its server is not known to be connected"))
+            device = device._replace(state=state)
         devices.append(device)
 
 
@@ -64,7 +66,7 @@ def _read_device(block: Lines, remote: bool) -> Device:
     found = fits(block, _HEAD, _IDS, _STATUS)
     if not found or {remote} != {bool(found[0][1]), bool(found[2][1])}:
         return states.odd_device(*block)
-    head, ids, (_, used, status) = found[0], found[1], found[2].groups()
+    head, ids, (_mode, used, status) = found[0], found[1], found[2].groups()
     state = _STATES.get((remote, status), states.unknown_state(status))
     state = state if not used else states.USED if remote else states.SERVED
     usb_id, place = f"{ids[1]}:{ids[2]}".lower(), (ids[3] or "").strip()

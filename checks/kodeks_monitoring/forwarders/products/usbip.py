@@ -3,15 +3,16 @@
 import re
 from typing import Callable
 
+from ...contract.language import N_, _
 from ...contract.verdict import Problem
 from .. import product as states
 from ..product import CRITICAL, UNKNOWN, Device, Finding, Lines, Listing, Product, Reading, blocks, fits
 
-HERE = "run this check where the key is attached"
-OFFERED_OR_USED = Finding(UNKNOWN, f"is shared by usbipd-win, which also lists what others use: {HERE}")
-NOT_ATTACHED = Listing(absent=Finding(CRITICAL, "is not attached here"), remedy="run usbip attach")
-NOT_OFFERED = Listing(remedy=HERE, absent=Finding(
-    UNKNOWN, "is not offered, and a device in use by another machine is not in that list"))  # fmt: skip
+OFFERED_OR_USED = Finding(UNKNOWN, N_(
+    "is shared by usbipd-win, which also lists what others use: run this check where the key is attached"))
+NOT_ATTACHED = Listing(absent=Finding(CRITICAL, N_("is not attached here")), remedy=N_("run usbip attach"))
+NOT_OFFERED = Listing(remedy=N_("run this check where the key is attached"), absent=Finding(
+    UNKNOWN, N_("is not offered, and a device in use by another machine is not in that list")))  # fmt: skip
 _NO_MATTER = r"libusbip: .*|usbip: (?:info: using port [0-9]+ \(.*\)|error: failed to open \S+\.ids)"
 _NAME = r"(.*?)(?: \(([0-9a-f]{4}:[0-9a-f]{4})\))?"
 _PORT = r"Port ([0-9]{2,4}): <?([A-Za-z][A-Za-z ]*?)>?(?: at .+)?"
@@ -25,7 +26,7 @@ def read(lines: Lines) -> Reading:
     says = states.first_line(lines)
     if says.startswith("usbip: error: "):
         refused = re.match("usbip: error: could not connect to .*: System error$", says)
-        return Finding(CRITICAL if refused else UNKNOWN, f"the tool reports an error: {says[14:]}")
+        return Finding(CRITICAL if refused else UNKNOWN, _("the tool reports an error: {error}", says[14:]))
     if len(lines) == 1 and re.fullmatch(r"usbip: info: no exportable devices found on \S+", says):
         return NOT_OFFERED
     if lines[1:2] != ["=" * len(says)] or says not in ("Imported USB devices", "Exportable USB devices"):
@@ -52,7 +53,7 @@ def _read_ports(lines: Lines) -> "tuple[Device, ...]":
             port, name = found[:2]
             in_use = port[2].lower() in ("port in use", "device in use")
             state = states.ATTACHED if in_use else states.unknown_state(port[2])
-            device = Device(name[1].strip(), name[2] or "", state, "", f"port {port[1]}")
+            device = Device(name[1].strip(), name[2] or "", state, "", _("port {number}", port[1]))
         devices.append(device)
         remotes += re.findall(r"-> (usbip://\S+)", "\n".join(block[2:]))[:1] or [f"unknown {len(remotes)}"]
     return tuple(device._replace(state=states.GHOST) if remotes.count(remote) > 1 else device
@@ -75,15 +76,16 @@ def read_devlist(take: Callable[[int], bytes], server: str) -> "list[Device]":
     bytes an interface. Any other answer is a Problem."""
     header = take(8)
     if header[:4] != b"\x01\x11\x00\x05":
-        what = f"{server} is no USB/IP server of version 1.1.1, check -p"
-        raise Problem(f"{what}: it begins with the bytes {header.hex()}")
+        raise Problem(_("{server} is no USB/IP server of version 1.1.1, check -p: "
+                        "it begins with the bytes {bytes}", server, header.hex()))  # fmt: skip
     if any(header[4:]):
-        raise Problem(f"forwarder at {server} refuses to list its devices", CRITICAL)
+        raise Problem(_("forwarder at {server} refuses to list its devices", server), CRITICAL)
     number = int.from_bytes(take(4), "big")
     if number > 1024:
-        raise Problem(f"forwarder at {server} announces {number} devices: is it a USB/IP server?")
+        what = _("forwarder at {server} announces {number} devices: is it a USB/IP server?", server, number)
+        raise Problem(what)
     devices = []
-    for _ in range(number):
+    for _number in range(number):
         record = take(0x138)
         texts = (text.partition(b"\0")[0] for text in (record[:256], record[256:288]))
         path, busid = (text.decode("utf-8", "replace") for text in texts)

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from ...contract.language import _
 from .. import product as states
 from ..product import UNKNOWN, Device, Finding, Lines, Listing, Product, Reading, unknown_state
 
@@ -11,8 +12,8 @@ from ..product import UNKNOWN, Device, Finding, Lines, Listing, Product, Reading
 def read(lines: Lines) -> Reading:
     """JSON: attached = ClientIPAddress, shared = PersistedGuid, plugged = BusId (its documentation)."""
     if any(re.fullmatch(r"BUSID +(?:VID:PID +)?DEVICE +STATE", line) for line in lines):
-        what = "this is the output of usbipd list, which does not tell who uses a device"
-        return Finding(UNKNOWN, f"{what}: give the output of usbipd state")
+        return Finding(UNKNOWN, _("this is the output of usbipd list, which does not tell who uses a device: "
+                                  "give the output of usbipd state"))  # fmt: skip
     try:
         return Listing(tuple([_read_device(**entry) for entry in json.loads("\n".join(lines))["Devices"]]))
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -2,6 +2,7 @@
 
 import re
 
+from ...contract.language import _
 from .. import product as states
 from ..product import CRITICAL, Device, Finding, Lines, Listing, Product, Reading
 
@@ -15,7 +16,8 @@ def read(lines: Lines) -> Reading:
     """READMEs of virtualhere/docker and others; an older client lacks "Client" in the first and last line."""
     says = states.first_line(lines)
     if says in _FAILURES:
-        return Finding(CRITICAL, f"the forwarder's client does not answer, is it running? It says: {says}")
+        what = _("the forwarder's client does not answer, is it running? It says: {line}", says)
+        return Finding(CRITICAL, what)
     body = [line for line in lines if line.strip("\x01 ")]
     while body and not re.fullmatch(r".* IPC, below are the available devices:", body[0]):
         body.pop(0)
