@@ -22,7 +22,7 @@ from benchmark.measuring import BARE_EXPAT, PINNED, PYTHON, Command, check, impo
 
 pytestmark = pytest.mark.xdist_group("costs")
 
-START_UP = 1.25  # x the import floor
+START_UP = 1.4  # x the import floor: 1.0 to 1.25 on a quiet machine, up to 1.32 beside a busy one (README.md)
 PARSING = 4.0  # x bare expat
 MEMORY = 20 * 1024  # KiB over the bare interpreter
 PAIRS = 25

@@ -193,7 +193,8 @@ class UsbBus:
     def close(self) -> None:
         """Remove the sandbox; called by the context manager."""
         self._resources.close()
-        shutil.rmtree(self.root)
+        # A program that an engine has left running makes sockets here (umockdev): it must not find the folder any more.
+        shutil.rmtree(self.root.rename(f"{self.root}.closed"))
 
     # ---- running a program on this bus
 
