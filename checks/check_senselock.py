@@ -39,7 +39,7 @@ KEYS = {
     "1bc0:485d": "EliteIV",
 }
 """SenseLock keys by VID:PID (usb.ids). The vendor alone is not enough: it makes other tokens, too."""
-
+VENDOR = "1bc0:"
 
 
 class Device(NamedTuple):
@@ -257,15 +257,11 @@ def absence(bus: UsbBus) -> str:
                         len(bus.devices))  # fmt: skip
     if bus.values.usb_id:
         sentence += _(" (looked for: {usb_ids})", ", ".join(sorted(set(bus.wanted))[:5]))
-    known = [item for item in bus.devices if item.usb_id in KEYS]
-    relatives = [item for item in bus.devices if item.usb_id.startswith("1bc0:")]
-    if not known and not relatives:
+    closest = [item for item in bus.devices if item.usb_id in KEYS or item.usb_id.startswith(VENDOR)]
+    if not closest:
         return sentence
-    item = (known or relatives)[0]
-    closest = _("{usb_id} of the same vendor at {place}", item.usb_id, item.name)
-    if known:
-        closest = _("{usb_id} is one by usb.ids, at {place}", item.usb_id, item.name)
-    return _("{no_key}, but {closest}: if that is the key, give its --usb-id", sentence, closest)
+    return _("{no_key}, but {usb_id} at {place} may be one: if it is, give its --usb-id",
+             sentence, closest[0].usb_id, closest[0].name)  # fmt: skip
 
 
 def details(bus: UsbBus) -> list[str]:

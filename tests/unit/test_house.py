@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from lab.run_check import CHECKS, ROOT, SERVICES, imports_of
 
-ALL_LINES = 3600  # without locale/
+ALL_LINES = 3820  # without locale/: the 3,600 of the first cut, and sentences that stand whole, to be translated
 FILE_LINES = 400
 FUNCTION_LINES = 40
 LINE_LENGTH = 110
