@@ -105,11 +105,12 @@ def details(results: Results, facts: ask.Facts) -> "list[str]":
 
 
 def license_term(text: str) -> datetime.date:
-    """`YYYY-MM-DD`, the last day of the license, or `perpetual`."""
+    """`YYYY-MM-DD` or `DD.MM.YYYY`, the last day of the license, or `perpetual`."""
     if text.lower() == "perpetual":
         return forwarder.PERPETUAL
+    day = re.sub(r"(..)\.(..)\.(....)", r"\3-\2-\1", text)
     try:
-        return datetime.date.fromisoformat(text if re.fullmatch("20[0-9]{2}(-[0-9]{2}){2}", text) else "")
+        return datetime.date.fromisoformat(day if re.fullmatch("20[0-9]{2}(-[0-9]{2}){2}", day) else "")
     except ValueError:
         raise bad_value(text, _("is no date from 2000 to 2099; write YYYY-MM-DD or perpetual")) from None
 
@@ -155,7 +156,7 @@ def options() -> Options:
     for option in ("--process", "--service"):
         add(option, metavar="NAME", type=proper_text, action="append", help="must run here; repeatable")
     add = parser.add_argument_group("its license").add_argument
-    add("--license-expires", metavar="DATE", type=license_term, help="last day YYYY-MM-DD, or perpetual")
+    add("--license-expires", metavar="DATE", type=license_term, help="YYYY-MM-DD, DD.MM.YYYY or perpetual")
     add("-w", "--warning", metavar="RANGE", type=threshold, default="30:", help="of the days left (30:)")
     add("-c", "--critical", metavar="RANGE", type=threshold, default="7:", help="of the days left (7:)")
     group = parser.add_argument_group("its list")

@@ -169,7 +169,7 @@ def draw_chain() -> None:
 # --- The Telegram messages --------------------------------------------------------------------------------------------
 
 PICTURE = DOCS / "telegram.png"
-TRIGGER = "USB forwarder: License has expired"
+TRIGGER = "1bee90affab14108b73e37d74f2cb07a"  # the license has expired; a trigger has one uuid in all languages
 CHAT = -1001000000001
 WIKI = "https://wiki.kodeks.example/runbooks"
 ZABBIX_TOKEN = "0123456789abcdef" * 4  # nobody's
@@ -197,8 +197,9 @@ class Chat:
 
     def __init__(self, language: str, said: dict[str, str]) -> None:
         self.language, self._media = language, MediaType.read()
-        export = yaml.safe_load(zabbix_template.PASSIVE.read_text("utf-8"))["zabbix_export"]
-        self._trigger = next(trigger for trigger in export["triggers"] if trigger["name"] == TRIGGER)
+        path = zabbix_template.PASSIVE if language == "en" else zabbix_template.RUSSIAN[zabbix_template.PASSIVE]
+        export = yaml.safe_load(path.read_text("utf-8"))["zabbix_export"]
+        self._trigger = next(trigger for trigger in export["triggers"] if trigger["uuid"] == TRIGGER)
         self._tags = [dict(tag) for tag in (*export["templates"][0]["tags"], *self._trigger["tags"])]
         with BotApi() as bot:
             bot.add_chat(CHAT)
@@ -220,7 +221,7 @@ class Chat:
         return {
             "Subject": f"kodeks01: {name}", "Message": name, "EventName": name, "EventSource": "0", "EventValue": "1", "EventUpdate": "0",
             "EventId": "41", "EventTags": json.dumps(self._tags), "EventDate": self._day(), "EventTime": "00:00:30", "Host": "kodeks01",
-            "Severity": "4", "SeverityName": self._trigger["priority"].capitalize(), "Runbooks": WIKI, "TriggerName": TRIGGER,
+            "Severity": "4", "SeverityName": self._trigger["priority"].capitalize(), "Runbooks": WIKI, "TriggerName": self._trigger["name"],
         }  # fmt: skip
 
     @staticmethod
@@ -245,7 +246,7 @@ class Chat:
         self._run({**self._event(""), "EventId": "100", "ZabbixUrl": self._bot.url, "ZabbixToken": ZABBIX_TOKEN})
 
     def _run(self, event: dict[str, str]) -> str:
-        given = {**self._media.parameters, "BotToken": TOKEN, "BotUrl": self._bot.url, "To": str(CHAT), "Language": self.language, **event}
+        given = {**self._media.parameters, "BotToken": TOKEN, "BotUrl": self._bot.url, "To": str(CHAT), **event}
         code, printed = run_javascript("7.0", self._media.script, given)
         assert code == 0 and "Warning" not in printed, printed
         return printed.strip()
@@ -260,7 +261,7 @@ def chats() -> list[Chat]:
 def words(found: Sequence[Chat]) -> str:
     """All messages as text, without the dates, which are those of the day on which the picture is made."""
     texts = [f"{chat.language} {'reply to ' if message.reply_to else ''}{message.text}" for chat in found for message in chat.messages]
-    return re.sub(r"\d{4}-\d\d-\d\d", "DATE", "\n\n".join(texts))
+    return re.sub(r"\d{4}-\d\d-\d\d|\d\d\.\d\d\.\d{4}", "DATE", "\n\n".join(texts))
 
 
 # --- Their picture ----------------------------------------------------------------------------------------------------

@@ -18,21 +18,28 @@ var NAME = 'Telegram (Kodeks)',
     DAY = 86400,
     STARTED = Date.now();
 
-// The words of the script itself. An event's name, with the check's sentence in it, stays as Zabbix hands it over.
+// The words of the script itself, and those of Zabbix that stand for a value: severities, units of time, an operator's
+// actions. What is not in a list stays as Zabbix hands it over, and so does an event's name with the check's sentence in it.
 var PHRASES = {
     en: {
-        digest: 'DIGEST', over: 'No longer: ', problem: 'Problem: ', host: 'Host: ', severity: 'Severity: ', since: 'Since: ',
+        digest: 'DIGEST', over: 'No longer: ', problem: 'Problem: ', severity: 'Severity: ', since: 'Since: ',
         resolved: 'Resolved: ', duration: 'Duration: ', runbook: 'What to do', cut: ' [cut]', more: ' and {n} more',
-        severities: {}, units: {}
+        kinds: {}, severities: {}, units: {}, actions: {}
     },
     ru: {
-        digest: 'СВОДКА', over: 'Больше не так: ', problem: 'Проблема: ', host: 'Узел: ', severity: 'Важность: ', since: 'Начало: ',
-        resolved: 'Устранено: ', duration: 'Длилось: ', runbook: 'Что делать', cut: ' [обрезано]', more: ' и ещё {n}',
+        digest: 'СВОДКА', over: 'Больше не так: ', problem: 'Проблема: ', severity: 'Важность: ', since: 'Начало: ',
+        resolved: 'Устранено: ', duration: 'Длилось: ', runbook: 'Развёрнутое описание аварии', cut: ' [обрезано]', more: ' и ещё {n}',
+        canceled: 'Zabbix больше не сообщит об этой проблеме: отключены триггер, элемент данных, узел сети или действие. Проблема не устранена.',
+        kinds: {UPDATE: 'ИЗМЕНЕНИЕ', CANCELED: 'ОТМЕНА'},
         severities: {
             'Not classified': 'не классифицировано', Information: 'информация', Warning: 'предупреждение', Average: 'средняя',
             High: 'высокая', Disaster: 'чрезвычайная'
         },
-        units: {y: ' г', M: ' мес', d: ' д', h: ' ч', m: ' мин', s: ' с'}
+        units: {y: ' г', M: ' мес', d: ' д', h: ' ч', m: ' мин', s: ' с'},
+        actions: {
+            acknowledged: 'подтверждено', unacknowledged: 'подтверждение снято', commented: 'комментарий', closed: 'закрыто',
+            'changed severity': 'изменена важность', suppressed: 'подавлено', unsuppressed: 'подавление снято'
+        }
     }
 };
 
@@ -172,7 +179,8 @@ function readSettings(given) {
     found.thread = to[2];
     found.tag = '__telegram_' + found.to;
 
-    found.language = choice('Language', given.Language, ['en', 'ru']);
+    found.tags = readTags(given);
+    found.language = choice('Language', filled(given.Language) || spokenBy(found.tags), ['en', 'ru']);
     found.phrases = PHRASES[found.language];
     found.runbooks = filled(given.Runbooks).replace(/\/+$/, '');
     found.followUp = choice('FollowUp', given.FollowUp, ['reply', 'edit', 'new']);
@@ -193,18 +201,17 @@ function readEvent(given) {
         subject: oneLine(given.Subject),
         host: oneLine(given.Host), severity: filled(given.Severity), severityName: oneLine(given.SeverityName),
         since: moment(given.EventDate, given.EventTime), resolved: moment(given.RecoveryDate, given.RecoveryTime),
-        duration: filled(given.Duration), runbook: filled(given.RunbookUrl), tags: [],
+        duration: filled(given.Duration), runbook: filled(given.RunbookUrl), tags: settings.tags,
         message: body(given.Message), name: oneLine(given.EventName)
-    };
-    try {
-        event.tags = JSON.parse(filled(given.EventTags) || '[]').filter(Boolean);
-    }
-    catch (error) {
-        warn('the event\'s tags cannot be read: ' + oneLine(given.EventTags));
-    }
+    }, action = filled(given.UpdateAction);
     event.kind = filled(given.EventUpdate) === '1' ? 'UPDATE' : filled(given.EventValue) === '0' ? 'RESOLVED' : 'FIRING';
+    if (event.kind === 'UPDATE' && action !== '') {
+        event.message = event.message.replace(action, function () { return localAction(action); });
+    }
     if (/^NOTE: Escalation cancell?ed: /.test(event.message)) {
-        event.kind = 'CANCELED'; // Zabbix's own words: somebody disabled the trigger, its item, host or action; nothing is over
+        // The server's source has no other sign of it: somebody disabled the trigger, its item, host or action; nothing is over.
+        event.kind = 'CANCELED';
+        event.message = event.message.replace(/^[^\n]*/, function (note) { return settings.phrases.canceled || note; });
     }
     event.alert = oneLine(tagValue(event.tags, 'alert')) || oneLine(given.TriggerName) || event.name;
     event.first = firstMessage(event.tags);
@@ -214,8 +221,26 @@ function readEvent(given) {
     return event;
 }
 
+function readTags(given) {
+    try {
+        return JSON.parse(filled(given.EventTags) || '[]').filter(Boolean);
+    }
+    catch (error) {
+        warn('the event\'s tags cannot be read: ' + oneLine(given.EventTags));
+        return [];
+    }
+}
+
+// The language of the template that the event comes from, '' where it has none that this script speaks.
+function spokenBy(tags) {
+    var language = tagValue(tags, 'language');
+    return PHRASES.hasOwnProperty(language) ? language : '';
+}
+
+// 2026-11-23, in Russian 23.11.2026.
 function moment(date, time) {
-    return (filled(date).replace(/\./g, '-') + ' ' + filled(time)).trim();
+    date = filled(date);
+    return ((settings.language === 'ru' ? date.split('.').reverse().join('.') : date.replace(/\./g, '-')) + ' ' + filled(time)).trim();
 }
 
 function tagValue(tags, name) {
@@ -240,23 +265,37 @@ function localDuration(text) {
     });
 }
 
-// The sentence. A recovery whose sentence is the failure's says so, that nobody takes it for the failure.
+// What an operator did, such as "acknowledged and commented"; a word that is not in the list stays.
+function localAction(text) {
+    var known = settings.phrases.actions;
+    return Object.keys(known).length === 0 ? text : text.split(/, | and /).map(function (word) {
+        return known[word.replace(/ (?:from|until|indefinitely).*$/, '')] || word;
+    }).join(', ');
+}
+
+// The sentence. A recovery whose sentence is the failure's says what the trigger's tag "resolved" has, or that the failure is
+// over, so that nobody takes it for the failure.
 function sentence(event) {
     if (event.kind === 'RESOLVED' && (event.message === '' || oneLine(event.message) === event.name)) {
-        return settings.phrases.over + (event.name || event.alert);
+        return oneLine(tagValue(event.tags, 'resolved')) || settings.phrases.over + (event.name || event.alert);
     }
     return event.message || (event.kind === 'FIRING' ? event.name : '');
 }
 
-// The message as HTML. `alone`: nothing it replies to shows the problem, so it must.
+// The message as HTML: what and which alert (in monospace, one touch copies it), host, sentence, facts, link. `alone`:
+// nothing it replies to shows the problem, so it must.
 function compose(event, alone) {
-    var phrases = settings.phrases, after = [], link = '', headline, text, used;
+    var phrases = settings.phrases, after = [], link = '', host = '', headline, html, text, used;
     if (event.source !== '0') {
         headline = event.subject || NAME;
+        html = '<b>' + escapeHtml(headline) + '</b>';
         text = event.message;
     }
     else {
-        headline = event.kind + ' ' + event.alert;
+        headline = phrases.kinds[event.kind] || event.kind;
+        html = '<b>' + headline + '</b> <code>' + escapeHtml(event.alert) + '</code>';
+        headline += ' ' + event.alert;
+        host = event.host;
         text = sentence(event);
         if (text === event.alert) {
             text = '';
@@ -272,16 +311,13 @@ function compose(event, alone) {
             after.push(phrases.runbook + ': ' + oneLine(event.runbook));
         }
     }
-    used = units(headline) + 1 + units(after.join('\n')) + 1 + phrases.runbook.length + 1;
+    used = units([headline, host].concat(after).join('\n')) + phrases.runbook.length + 2; // two more line ends
     text = cut(text, LONGEST_TEXT - used, phrases.cut);
-    return ['<b>' + escapeHtml(headline) + '</b>'].concat([text].concat(after).filter(Boolean).map(escapeHtml), link || []).join('\n');
+    return [html].concat([host, text].concat(after).filter(Boolean).map(escapeHtml), link || []).join('\n');
 }
 
 function facts(event) {
     var phrases = settings.phrases, lines = [], old = /[yMdhm]/.test(event.duration);
-    if (event.host !== '') {
-        lines.push(phrases.host + event.host);
-    }
     if (event.severityName !== '') {
         lines.push(phrases.severity + (phrases.severities[event.severityName] || event.severityName));
     }
@@ -545,7 +581,7 @@ function digestOf(rows, at) {
         if (row.kind === 'FIRING' && over[row.problem]) {
             return; // came and went: told as resolved
         }
-        title = row.kind + ' ' + oneLine(tagValue(event.tags, 'alert') || event.name);
+        title = (settings.phrases.kinds[row.kind] || row.kind) + ' ' + oneLine(tagValue(event.tags, 'alert') || event.name);
         counts[row.kind]++;
         groups[title] = groups[title] || [];
         groups[title].push(event.hosts.map(function (host) { return oneLine(host.name); }).join(', '));
@@ -556,7 +592,7 @@ function digestOf(rows, at) {
 function composeDigest(groups, counts) {
     var headline = settings.phrases.digest + ': ' + ['FIRING', 'RESOLVED', 'UPDATE'].filter(function (kind) {
             return counts[kind] > 0;
-        }).map(function (kind) { return counts[kind] + ' ' + kind; }).join(', '),
+        }).map(function (kind) { return counts[kind] + ' ' + (settings.phrases.kinds[kind] || kind); }).join(', '),
         lines = Object.keys(groups).sort().map(function (title) {
             var hosts = groups[title].sort(), shown = hosts.slice(0, DIGEST_HOSTS).filter(Boolean).join(', ');
             return title + ' (' + hosts.length + ')' + (shown ? ': ' + shown : '') + (hosts.length > DIGEST_HOSTS ?

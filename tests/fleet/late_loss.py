@@ -29,7 +29,7 @@ def main() -> int:
     options.add_argument("--forwarder", default="2s", help="interval of the forwarder's check")
     options.add_argument("--key", default="6s", help="interval of the key's check")
     given = options.parse_args()
-    intervals = {"{$KODEKS.FORWARDER.INTERVAL}": given.forwarder, "{$KODEKS.KEY.INTERVAL}": given.key, "{$KODEKS.SERVER.INTERVAL}": "10s"}
+    intervals = {"{$KODEKS.TUNE.FORWARDER.INTERVAL}": given.forwarder, "{$KODEKS.TUNE.KEY.INTERVAL}": given.key, "{$KODEKS.TUNE.SERVER.INTERVAL}": "10s"}
     key = seconds(given.key)
     with FleetWorld({"hosts": Pace(HOSTS, intervals)}, start_within=2) as world:
         world.calm(90)

@@ -5,7 +5,7 @@
 1,000 hosts; 200 lose their key within ten seconds; then 200 more, and the proxy is cut off for two minutes; then all
 keys come back. Prints what it measures as it goes, and at the end what the books say; exit code 1 when they do not balance.
 
-A tenth of the hosts alarms after 90 seconds without values ({$KODEKS.AGENT.NODATA}): a cut of two minutes must not
+A tenth of the hosts alarms after 90 seconds without values ({$KODEKS.TUNE.AGENT.NODATA}): a cut of two minutes must not
 alarm for them, since nodata() of Zabbix 5.4 and newer waits for a proxy that is away.
 """
 
@@ -21,7 +21,7 @@ from fleet.agents import LOST, WELL
 from fleet.site import Pace
 from fleet.world import FleetWorld, Usage
 
-IMPATIENT = {"{$KODEKS.AGENT.NODATA}": "90s"}
+IMPATIENT = {"{$KODEKS.TUNE.AGENT.NODATA}": "90s"}
 
 
 class Story:

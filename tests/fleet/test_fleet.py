@@ -22,7 +22,7 @@ from fleet.world import FleetWorld
 
 pytestmark = pytest.mark.xdist_group("fleet")  # one worker, one world
 
-BRISK = {"{$KODEKS.FORWARDER.INTERVAL}": "3s", "{$KODEKS.KEY.INTERVAL}": "9s", "{$KODEKS.SERVER.INTERVAL}": "27s"}
+BRISK = {"{$KODEKS.TUNE.FORWARDER.INTERVAL}": "3s", "{$KODEKS.TUNE.KEY.INTERVAL}": "9s", "{$KODEKS.TUNE.SERVER.INTERVAL}": "27s"}
 LOSERS, OTHERS = 200, 800
 CUT_SECONDS = 20  # more than two intervals of the key
 

@@ -303,7 +303,7 @@ class ZabbixLab:
         modern = self.version != "6.0"
         few = {"Pollers": 2, "PollersUnreachable": 1, "Trappers": 2, "Pingers": 0, "Discoverers": 0, "HTTPPollers": 0}
         few |= {"Preprocessors": 1, "LLDProcessors": 1, "Escalators": 1, "Alerters": 2, "Timers": 1, "DBSyncers": 1}
-        few |= {"HistoryPollers": 1 if modern else 0, "ReportWriters": 0}
+        few |= {"HistoryPollers": 1, "ReportWriters": 0}
         if modern:
             few |= {"AgentPollers": 1, "SNMPPollers": 0, "HTTPAgentPollers": 0, "BrowserPollers": 0, "ODBCPollers": 0}
         lines = [

@@ -4,7 +4,8 @@
 * in the template itself: the script that reads a plugin's line, copied from the first master item into the others, and
   the expressions that a trigger dependency has to repeat;
 * the template "by Zabbix agent active": the same but for its name, its uuids and the type of its items;
-* the tables of templates/zabbix/README.md: macros, items, triggers.
+* both in Russian: the same template to Zabbix, uuids and technical name included, in other words (zabbix_russian.yaml);
+* the tables of templates/zabbix/README.md and README.ru.md: macros, items, triggers.
 
 The YAML of "by Zabbix agent" is the source and edited by hand. A test fails when something is not up to date.
 """
@@ -15,7 +16,7 @@ import hashlib
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ import yaml
 FOLDER = Path(__file__).resolve().parents[2] / "templates/zabbix"
 PASSIVE = FOLDER / "kodeks_license_key_agent/template_kodeks_license_key_agent.yaml"
 ACTIVE = FOLDER / "kodeks_license_key_agent_active/template_kodeks_license_key_agent_active.yaml"
-README = FOLDER / "README.md"
+RUSSIAN = {path: path.with_suffix(".ru.yaml") for path in (PASSIVE, ACTIVE)}
+READMES = {FOLDER / "README.md": PASSIVE, FOLDER / "README.ru.md": RUSSIAN[PASSIVE]}
+"""Each README, and the template that its tables tell."""
+TECHNICAL = "Kodeks license key by Zabbix agent"
+"""What the technical name of both templates begins with."""
+CATALOGUE = Path(__file__).with_name("zabbix_russian.yaml")
 
 _SHARED_SCRIPT = re.compile(r"(?m)^ {18}// --- The same in every master item.*\n(?: {18}.*\n|\n)*")
 _DEPENDENCIES = re.compile(r"(?m)^      dependencies:\n(?:        .*\n)+")
@@ -70,41 +76,76 @@ def _derived(known: str) -> str:
     return uuid.UUID(bytes=hashlib.sha256(f"{known} active".encode()).digest()[:16], version=4).hex
 
 
+# --- Russian ----------------------------------------------------------------------------------------------------
+
+
+def catalogue() -> dict[str, str]:
+    """English text of the templates to Russian."""
+    found: dict[str, str] = yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))
+    return found
+
+
+def russian(template: str, words: Mapping[str, str]) -> str:
+    """A template in Russian: every quoted text that the catalogue has as a whole, in YAML, in the scripts (single quotes) and
+    in the calculated item (double quotes). Not the technical name: expressions repeat it, so both languages are one template."""
+    for english, translation in words.items():
+        template = template.replace(_quoted(english), _quoted(translation)).replace(f'"{english}"', f'"{translation}"')
+        if english.startswith(TECHNICAL):
+            template = re.sub(rf"\b(template|host): '{translation}'", rf"\1: '{english}'", template)
+    return template
+
+
 # --- Tables -----------------------------------------------------------------------------------------------------
 
 
-def with_tables(readme: str, template: str) -> str:
-    """The README with its tables filled in again."""
+_HEADS = {
+    "macros": (("Name", "Default", "Description"), ("Имя", "По умолчанию", "Описание")),
+    "items": (("Name", "Description", "Type", "Key"), ("Имя", "Описание", "Тип", "Ключ")),
+    "triggers": (
+        ("Name", "Alert", "Severity", "Depends on", "Description", "Expression"),
+        ("Имя", "Оповещение", "Важность", "Зависит от", "Описание", "Выражение"),
+    ),
+}
+_KINDS = {
+    "DEPENDENT": ("dependent", "зависимый"), "CALCULATED": ("calculated", "вычисляемый"), "ZABBIX_PASSIVE": ("agent", "агент"),
+    "WARNING": ("Warning", "предупреждение"), "AVERAGE": ("Average", "средняя"), "HIGH": ("High", "высокая"),
+}  # fmt: skip
+"""Headings and words of the tables in English and in Russian."""
+
+
+def with_tables(readme: str, template: str, language: int) -> str:
+    """The README with its tables filled in again. `language`: 0 English, 1 Russian."""
     export = yaml.safe_load(template)["zabbix_export"]
-    tables: dict[str, Callable[[Any], str]] = {"macros": _macros, "items": _items, "triggers": _triggers}
-    return _TABLE.sub(lambda match: f"{match[1]}\n{tables[match[2]](export)}\n{match[3]}", readme)
+    tables: dict[str, Callable[[Any, int], Iterable[Iterable[str]]]] = {"macros": _macros, "items": _items, "triggers": _triggers}
+
+    def table(match: re.Match[str]) -> str:
+        name = match[2]
+        return f"{match[1]}\n{_table(_HEADS[name][language], tables[name](export, language))}\n{match[3]}"
+
+    return _TABLE.sub(table, readme)
 
 
-def _macros(export: Any) -> str:
-    rows = ((f"`{macro['macro']}`", f"`{macro['value']}`" if macro.get("value") else "", macro["description"])
+def _macros(export: Any, _language: int) -> Iterable[Iterable[str]]:
+    return ((f"`{macro['macro']}`", f"`{macro['value']}`" if macro.get("value") else "", macro["description"])
             for macro in export["templates"][0]["macros"])  # fmt: skip
-    return _table(("Name", "Default", "Description"), rows)
 
 
-def _items(export: Any) -> str:
-    rows = ((item["name"], item.get("description", ""), "dependent" if item["type"] == "DEPENDENT" else "agent", f"`{item['key']}`")
+def _items(export: Any, language: int) -> Iterable[Iterable[str]]:
+    return ((item["name"], item.get("description", ""), _KINDS[item["type"]][language], f"`{item['key']}`")
             for item in export["templates"][0]["items"])  # fmt: skip
-    return _table(("Name", "Description", "Type", "Key"), rows)
 
 
-def _triggers(export: Any) -> str:
+def _triggers(export: Any, language: int) -> Iterable[Iterable[str]]:
     template = export["templates"][0]["template"]
-    rows = []
     for trigger in export["triggers"]:
         alert = next(tag["value"] for tag in trigger["tags"] if tag["tag"] == "alert")
         above = "<br>".join(dependency["name"] for dependency in trigger.get("dependencies", ()))
         expression = trigger["expression"].replace(f"/{template}/", "//")
-        rows.append((trigger["name"], f"`{alert}`", trigger["priority"].capitalize(), above, trigger["description"], f"`{expression}`"))
-    return _table(("Name", "Alert", "Severity", "Depends on", "Description", "Expression"), rows)
+        severity = _KINDS[trigger["priority"]][language]
+        yield trigger["name"], f"`{alert}`", severity, above, trigger["description"], f"`{expression}`"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = tuple(head)
+def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |\n" for line in lines)
 
@@ -114,8 +155,14 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def made() -> dict[Path, str]:
     """Every file that is made, with the text it should have."""
-    template = completed(PASSIVE.read_text(encoding="utf-8"))
-    return {PASSIVE: template, ACTIVE: active(template), README: with_tables(README.read_text(encoding="utf-8"), template)}
+    words = catalogue()
+    texts = {PASSIVE: completed(PASSIVE.read_text(encoding="utf-8"))}
+    texts[ACTIVE] = active(texts[PASSIVE])
+    texts |= {path: russian(texts[english], words) for english, path in RUSSIAN.items()}
+    return texts | {
+        path: with_tables(path.read_text(encoding="utf-8"), texts[source], language)
+        for language, (path, source) in enumerate(READMES.items())
+    }
 
 
 def main() -> int:

@@ -28,17 +28,17 @@ PASSIVE, ACTIVE = "Kodeks license key by Zabbix agent", "Kodeks license key by Z
 # and that of the key before the third of Kodeks, which leaves 2 * SERVER - 2 * KEY.
 FORWARDER, KEY, SERVER = 1, 5, 8
 MACROS = {
-    "FORWARDER.INTERVAL": f"{FORWARDER}s",
-    "KEY.INTERVAL": f"{KEY}s",
-    "LICMAN.INTERVAL": f"{KEY}s",
-    "SERVER.INTERVAL": f"{SERVER}s",
-    "AGENT.NODATA": "15s",
-    "SERVER.NODATA": "25s",
-    "FORWARDER.GOOD": "45",
-    "KEY.GOOD": "9",
-    "LICMAN.GOOD": "9",
-    "UNOFFERED.BAD": "8",
-    "UNREADABLE.BAD": "3",
+    "TUNE.FORWARDER.INTERVAL": f"{FORWARDER}s",
+    "TUNE.KEY.INTERVAL": f"{KEY}s",
+    "TUNE.LICMAN.INTERVAL": f"{KEY}s",
+    "TUNE.SERVER.INTERVAL": f"{SERVER}s",
+    "TUNE.AGENT.NODATA": "15s",
+    "TUNE.SERVER.NODATA": "25s",
+    "TUNE.FORWARDER.GOOD": "45",
+    "TUNE.KEY.GOOD": "9",
+    "TUNE.LICMAN.GOOD": "9",
+    "TUNE.UNOFFERED.BAD": "8",
+    "TUNE.UNREADABLE.BAD": "3",
 }
 OK, CRITICAL, UNKNOWN, NOT_WATCHED, NOT_RUN = "0", "2", "3", "4", "10"
 LATEST = 120  # seconds until a message counts as missing
@@ -69,10 +69,10 @@ class Chat:
         found = []
         for message in self._bot.messages:
             lines = message.text.split("\n")
-            if f"Host: {self._host}" in lines:
+            if lines[1] == self._host:
                 severity = next(line.partition(": ")[2] for line in lines if line.startswith("Severity: "))
                 at = self._seen.setdefault(message.message_id, time.monotonic())
-                found.append(Told(lines[0], lines[1], severity, at))
+                found.append(Told(lines[0], lines[2], severity, at))
         return found
 
 
@@ -335,7 +335,7 @@ INI_MISSING = Incident(
 AGENT_KILLED = Incident(
     "agent killed",
     agent_killed,
-    pair("MonitoringBroken", "Kodeks: no data from the Zabbix agent for 15s", "No longer: Kodeks: no data", "Average"),
+    pair("MonitoringBroken", "Kodeks: no data from the Zabbix agent for 15s", "Kodeks: the Zabbix agent reports again", "Average"),
 )
 
 

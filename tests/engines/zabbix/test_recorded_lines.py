@@ -26,11 +26,11 @@ HOSTS = 20
 PATIENCE = 120  # seconds for what a busy machine does late
 SERVER = 6  # seconds between two questions to Kodeks; everything of the forwarder is over in half of that
 MACROS = {
-    "FORWARDER.INTERVAL": "1s",
-    "FORWARDER.GOOD": "2",
-    "KEY.INTERVAL": "5s",
-    "SERVER.INTERVAL": f"{SERVER}s",
-    "SERVER.NODATA": "10m",
+    "TUNE.FORWARDER.INTERVAL": "1s",
+    "TUNE.FORWARDER.GOOD": "2",
+    "TUNE.KEY.INTERVAL": "5s",
+    "TUNE.SERVER.INTERVAL": f"{SERVER}s",
+    "TUNE.SERVER.NODATA": "10m",
 }
 DEAD, KODEKS = "USB forwarder: Does not work", "Kodeks server: State cannot be read"
 NOT_RUN = "USB forwarder: Check does not run"

@@ -27,7 +27,7 @@ TO = str(CHAT)
 TAG = f"__telegram_{TO}"
 RUNBOOK = "https://runbooks.example/key-lost?lang=en&v=2"
 LINK = '<a href="https://runbooks.example/key-lost?lang=en&amp;v=2">What to do</a>'
-LINK_RU = LINK.replace("What to do", "Что делать")
+LINK_RU = LINK.replace("What to do", "Развёрнутое описание аварии")
 LOST, FOUND = "no SenseLock key among 7 USB devices", "one SenseLock key is attached"
 ALERT_TAG = {"tag": "alert", "value": "KodeksXmlSensLockStatus"}
 
@@ -68,19 +68,26 @@ RECOVERY = {
 }
 UPDATE = {
     **PROBLEM,
-    "Message": "Ann Admin acknowledged and commented\r\nlooking at it\r\n",
+    "Message": "Ann Admin: acknowledged and commented\r\nlooking at it\r\n",
+    "UpdateAction": "acknowledged and commented",
     "EventUpdate": "1",
     "EventTags": tags(f"{TO}/101"),
     "Duration": "12m 5s",
 }
-FIRING_TEXT = f"<b>FIRING KodeksXmlSensLockStatus</b>\n{LOST}\nHost: srv-01\nSeverity: High\nSince: 2026-11-23 20:08:00\n{LINK}"
-FACTS = "Host: srv-01\nSeverity: High\nSince: 2026-11-23 20:08:00"
+FIRING_TEXT = f"<b>FIRING</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\n{LOST}\nSeverity: High\nSince: 2026-11-23 20:08:00\n{LINK}"
+FACTS = "Severity: High\nSince: 2026-11-23 20:08:00"
 OVER = f"{FACTS}\nResolved: 2026-11-23 22:08:03\nDuration: 2h 0m 3s\n{LINK}"
-RESOLVED_TEXT = f"<b>RESOLVED KodeksXmlSensLockStatus</b>\n{FOUND}\n{OVER}"
-RESOLVED_ALONE_TEXT = f"<b>RESOLVED KodeksXmlSensLockStatus</b>\n{FOUND}\nProblem: {LOST}\n{OVER}"
+RESOLVED_TEXT = f"<b>RESOLVED</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\n{FOUND}\n{OVER}"
+RESOLVED_ALONE_TEXT = f"<b>RESOLVED</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\n{FOUND}\nProblem: {LOST}\n{OVER}"
 UPDATE_TEXT = (
-    "<b>UPDATE KodeksXmlSensLockStatus</b>\nAnn Admin acknowledged and commented\nlooking at it\n"
+    "<b>UPDATE</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\nAnn Admin: acknowledged and commented\nlooking at it\n"
     f"{FACTS}\nDuration: 12m 5s\n{LINK}"
+)
+
+
+RUSSIAN_TAGS = json.dumps([ALERT_TAG, {"tag": "language", "value": "ru"}])
+FIRING_RU = (
+    f"<b>FIRING</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\n{LOST}\nВажность: высокая\nНачало: 23.11.2026 20:08:00\n{LINK_RU}"
 )
 
 
@@ -204,7 +211,7 @@ CASES = [
     Case("problem", {}),
     Case("problem in Russian", {"Language": "ru", "Duration": "1d 2h 5m 3s"}, [
         message(
-            f"<b>FIRING KodeksXmlSensLockStatus</b>\n{LOST}\nУзел: srv-01\nВажность: высокая\nНачало: 2026-11-23 20:08:00\n"
+            f"<b>FIRING</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\n{LOST}\nВажность: высокая\nНачало: 23.11.2026 20:08:00\n"
             f"Длилось: 1 д 2 ч 5 мин 3 с\n{LINK_RU}"
         )
     ]),
@@ -214,8 +221,8 @@ CASES = [
     Case("recovery answers the first message", RECOVERY, [reply()], keeps_nothing(), before=earlier),
     Case("recovery in Russian", {**RECOVERY, "Language": "RU"}, [
         reply(
-            f"<b>RESOLVED KodeksXmlSensLockStatus</b>\n{FOUND}\nУзел: srv-01\nВажность: высокая\nНачало: 2026-11-23 20:08:00\n"
-            f"Устранено: 2026-11-23 22:08:03\nДлилось: 2 ч 0 мин 3 с\n{LINK_RU}"
+            f"<b>RESOLVED</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\n{FOUND}\nВажность: высокая\nНачало: 23.11.2026 20:08:00\n"
+            f"Устранено: 23.11.2026 22:08:03\nДлилось: 2 ч 0 мин 3 с\n{LINK_RU}"
         )
     ], keeps_nothing(), before=earlier),
     Case("recovery with the failure's sentence says that it is over", {**RECOVERY, "Message": LOST}, [
@@ -223,10 +230,34 @@ CASES = [
     ], keeps_nothing(), before=earlier),
     Case("the same in Russian", {**RECOVERY, "Message": LOST, "Language": "ru", "EventTags": tags()}, [
         message(
-            f"<b>RESOLVED KodeksXmlSensLockStatus</b>\nБольше не так: {LOST}\nУзел: srv-01\nВажность: высокая\n"
-            f"Начало: 2026-11-23 20:08:00\nУстранено: 2026-11-23 22:08:03\nДлилось: 2 ч 0 мин 3 с\n{LINK_RU}"
+            f"<b>RESOLVED</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\nБольше не так: {LOST}\nВажность: высокая\n"
+            f"Начало: 23.11.2026 20:08:00\nУстранено: 23.11.2026 22:08:03\nДлилось: 2 ч 0 мин 3 с\n{LINK_RU}"
         )
     ], keeps_nothing()),
+    Case("a trigger whose event name does not change says itself what is well now", {
+        **RECOVERY, "Message": LOST, "EventTags": json.dumps([ALERT_TAG, {"tag": "resolved", "value": FOUND}, {"tag": TAG, "value": f"{TO}/101"}])
+    }, [reply()], keeps_nothing(), before=earlier),
+    Case("the template's language is the message's", {"EventTags": RUSSIAN_TAGS}, [message(FIRING_RU)]),
+    Case("a language that is set comes before the template's", {"EventTags": RUSSIAN_TAGS, "Language": "en"}),
+    Case("another template's tag of this name means nothing", {
+        "EventTags": json.dumps([ALERT_TAG, {"tag": "language", "value": "toString"}])
+    }),
+    Case("update in Russian", {**UPDATE, "Language": "ru"}, [
+        reply(
+            "<b>ИЗМЕНЕНИЕ</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\nAnn Admin: подтверждено, комментарий\nlooking at it\n"
+            f"Важность: высокая\nНачало: 23.11.2026 20:08:00\nДлилось: 12 мин 5 с\n{LINK_RU}"
+        )
+    ], keeps_nothing(), before=earlier),
+    *(Case(f"update in Russian: {action}", {**UPDATE, "Language": "ru", "Message": f"Ann: {action}", "UpdateAction": action}, [
+        reply(
+            f"<b>ИЗМЕНЕНИЕ</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\nAnn: {russian}\n"
+            f"Важность: высокая\nНачало: 23.11.2026 20:08:00\nДлилось: 12 мин 5 с\n{LINK_RU}"
+        )
+    ], keeps_nothing(), before=earlier) for action, russian in (
+        ("changed severity from High to Disaster and commented", "изменена важность, комментарий"),
+        ("unacknowledged, suppressed until 2026-11-24 08:00:00 and closed", "подтверждение снято, подавлено, закрыто"),
+        ("sang and unsuppressed", "sang, подавление снято"),
+    )),
     Case("recovery without a first message names the problem", {**RECOVERY, "EventTags": tags()}, [
         message(RESOLVED_ALONE_TEXT)
     ], keeps_nothing()),
@@ -240,14 +271,14 @@ CASES = [
     ], keeps_nothing(), before=earlier),
     Case("trigger without alert tag: its name is the headline", {"EventTags": "[]", "EventName": "Disk is full",
                                                                 "Message": "Disk is full", "TriggerName": "Disk is full"}, [
-        message(f"<b>FIRING Disk is full</b>\n{FACTS}\n{LINK}")
+        message(f"<b>FIRING</b> <code>Disk is full</code>\nsrv-01\n{FACTS}\n{LINK}")
     ]),
     # Follow-ups by parameter.
     Case("new: no answer, no change", {**RECOVERY, "FollowUp": "new"}, [message(RESOLVED_ALONE_TEXT)], keeps_nothing(),
          before=earlier),
     Case("edit: recovery", {**RECOVERY, "FollowUp": "edit"}, [edit(RESOLVED_ALONE_TEXT)], keeps_nothing(), before=earlier),
     Case("edit: an update leaves the message one about a problem", {**UPDATE, "FollowUp": "edit"}, [
-        edit(UPDATE_TEXT.replace("UPDATE", "FIRING").replace("</b>\n", f"</b>\n{LOST}\n"))
+        edit(UPDATE_TEXT.replace("UPDATE", "FIRING").replace("srv-01\n", f"srv-01\n{LOST}\n"))
     ], keeps_nothing(), before=earlier),
     Case("edit: the first message was deleted", {**RECOVERY, "FollowUp": "edit"}, [
         edit(RESOLVED_ALONE_TEXT), message(RESOLVED_ALONE_TEXT)
@@ -273,7 +304,7 @@ CASES = [
     Case("markup in every text", {"Host": HOSTILE, "Message": HOSTILE, "EventName": HOSTILE, "SeverityName": HOSTILE,
                                   "EventTags": json.dumps([{"tag": "alert", "value": HOSTILE}])}, [
         message(
-            f"<b>FIRING {HOSTILE_HTML}</b>\nHost: {HOSTILE_HTML}\nSeverity: {HOSTILE_HTML}\n"
+            f"<b>FIRING</b> <code>{HOSTILE_HTML}</code>\n{HOSTILE_HTML}\nSeverity: {HOSTILE_HTML}\n"
             f"Since: 2026-11-23 20:08:00\n{LINK}"
         )
     ]),
@@ -292,10 +323,10 @@ CASES = [
     ]),
     Case("all that 6.0 can leave unfilled", dict.fromkeys(
         ("Host", "SeverityName", "Severity", "EventDate", "EventTime", "Duration", "RunbookUrl", "EventTags", "TriggerName"), "{X.Y}"
-    ), [message(f"<b>FIRING {LOST}</b>")],),
+    ), [message(f"<b>FIRING</b> <code>{LOST}</code>")],),
     Case("all that 7.0 can leave unknown", dict.fromkeys(
         ("Host", "SeverityName", "Severity", "EventDate", "EventTime", "Duration", "RunbookUrl", "EventTags", "TriggerName"), NOTHING
-    ), [message(f"<b>FIRING {LOST}</b>")]),
+    ), [message(f"<b>FIRING</b> <code>{LOST}</code>")]),
     Case("a sentence that could not be made: the event's name", {"Message": NOTHING}),
     Case("nor that: the alert's name alone", {"Message": NOTHING, "EventName": NOTHING}, [
         message(FIRING_TEXT.replace(f"{LOST}\n", ""))
@@ -311,8 +342,8 @@ CASES = [
     Case("the same in Russian", {"RunbookUrl": "{TRIGGER.URL}", "Runbooks": "https://wiki.example/books", "EventTags": KODEKS_TAGS,
                                  "Language": "ru"}, [
         message(
-            f"<b>FIRING KodeksXmlSensLockStatus</b>\n{LOST}\nУзел: srv-01\nВажность: высокая\nНачало: 2026-11-23 20:08:00\n"
-            + OWN_LINK.replace("/en/", "/ru/").replace("What to do", "Что делать")
+            f"<b>FIRING</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\n{LOST}\nВажность: высокая\nНачало: 23.11.2026 20:08:00\n"
+            + OWN_LINK.replace("/en/", "/ru/").replace("What to do", "Развёрнутое описание аварии")
         )
     ]),
     Case("another team's trigger has no page there", {"RunbookUrl": "", "Runbooks": "https://wiki.example/books"}, [
@@ -326,9 +357,15 @@ CASES = [
     Case("a canceled escalation is no alarm", {"Message": f"NOTE: Escalation canceled: trigger disabled.\n{LOST}",
                                                "EventTags": tags(f"{TO}/101"), "FollowUp": "edit"}, [
         reply(
-            f"<b>CANCELED KodeksXmlSensLockStatus</b>\nNOTE: Escalation canceled: trigger disabled.\n{LOST}\n{FACTS}\n{LINK}"
+            f"<b>CANCELED</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\nNOTE: Escalation canceled: trigger disabled.\n{LOST}\n{FACTS}\n{LINK}"
         )
     ], keeps_nothing(), before=earlier),
+    Case("a canceled escalation in Russian", {"Message": f"NOTE: Escalation cancelled: trigger \"x\" disabled.\n{LOST}", "Language": "ru"}, [
+        message(
+            "<b>ОТМЕНА</b> <code>KodeksXmlSensLockStatus</code>\nsrv-01\nZabbix больше не сообщит об этой проблеме: отключены триггер, элемент "
+            f"данных, узел сети или действие. Проблема не устранена.\n{LOST}\nВажность: высокая\nНачало: 23.11.2026 20:08:00\n{LINK_RU}"
+        )
+    ]),
     # Topics.
     Case("a topic", {"To": TOPIC}, [message(message_thread_id=7)], keeps(tag=f"{TAG}:7")),
     Case("a topic that was deleted", {"To": TOPIC}, [message(message_thread_id=7), message()], keeps(f"{TO}/101", NO_TOPIC, tag=f"{TAG}:7"),
@@ -377,7 +414,7 @@ CASES = [
     # Telegram refuses what it should not: plainer.
     Case("markup refused: plain text", {"Host": HOSTILE}, [
         message(FIRING_TEXT.replace("srv-01", HOSTILE_HTML)),
-        message(FIRING_TEXT.replace("<b>", "").replace("</b>", "").replace(LINK, "What to do").replace("srv-01", HOSTILE), parse_mode=None),
+        message(re.sub("</?(b|code)>", "", FIRING_TEXT).replace(LINK, "What to do").replace("srv-01", HOSTILE), parse_mode=None),
     ], keeps(f"{TO}/101", "Telegram does not take the markup (Bad Request: can't parse entities: so it goes): sent as plain text"),
          codes=(400, 200), answers=[refuse(400, "Bad Request: can't parse entities: so it goes")]),
     Case("an old Bot API that insists on the first message", RECOVERY, [reply(), message(RESOLVED_TEXT)], keeps_nothing(),
@@ -461,7 +498,7 @@ def test_table(case: Case, zabbix_version: str, bot: BotApi) -> None:
 
 # --- length -------------------------------------------------------------------------------------------------------
 
-FRAME = utf16_length("FIRING KodeksXmlSensLockStatus\n" + f"\n{FACTS}\nWhat to do")
+FRAME = utf16_length("FIRING KodeksXmlSensLockStatus\nsrv-01\n" + f"\n{FACTS}\nWhat to do")
 
 
 @pytest.mark.parametrize(
@@ -482,7 +519,7 @@ def test_a_long_text_is_cut_where_nothing_breaks(text: str, kept: str, escaped: 
     given = {**MEDIA_TYPE.parameters, **PROBLEM, "BotToken": TOKEN, "BotUrl": bot.url, "Message": text}
     code, printed = run_javascript(zabbix_version, MEDIA_TYPE.script, json.dumps(given, ensure_ascii=escaped))
     assert (code, printed) == (0, keeps())
-    expected = f"FIRING KodeksXmlSensLockStatus\n{kept}\n{FACTS}\nWhat to do"
+    expected = f"FIRING KodeksXmlSensLockStatus\nsrv-01\n{kept}\n{FACTS}\nWhat to do"
     assert [message.text for message in bot.messages] == [expected]
     assert [request.code for request in bot.requests] == [200]
 
@@ -498,7 +535,7 @@ def test_the_event_name_is_told_word_for_word(language: str, zabbix_version: str
     given = {**MEDIA_TYPE.parameters, **PROBLEM, "BotToken": TOKEN, "BotUrl": bot.url, "Message": name, "EventName": name, "Language": language}
     code, printed = run_javascript(zabbix_version, MEDIA_TYPE.script, given)
     assert (code, printed) == (0, keeps())
-    assert [message.text.splitlines()[1] for message in bot.messages] == [name]
+    assert [message.text.splitlines()[2] for message in bot.messages] == [name]
 
 
 @settings(max_examples=60, deadline=None)
@@ -590,9 +627,9 @@ def test_one_evening_on_a_real_server(zabbix: ZabbixLab, telegram: BotApi) -> No
 
     report(zabbix, "srv-01", 2, "no SenseLock key among <7> USB devices 😀")
     (first,) = telegram.wait_for_messages(1)
-    frame = "Host: Офис <srv-01> & Co\nSeverity: High\nSince: TIME"
+    host, frame = "Офис <srv-01> & Co", "Severity: High\nSince: TIME"
     assert shape(first) == (
-        f"FIRING KodeksXmlSensLockStatus\nno SenseLock key among <7> USB devices 😀\n{frame}\nWhat to do"
+        f"FIRING KodeksXmlSensLockStatus\n{host}\nno SenseLock key among <7> USB devices 😀\n{frame}\nWhat to do"
     )
     assert (first.thread, first.silent) == (7, False)
 
@@ -604,14 +641,14 @@ def test_one_evening_on_a_real_server(zabbix: ZabbixLab, telegram: BotApi) -> No
     zabbix.api("event.acknowledge", {"eventids": [problem["eventid"]], "action": 6, "message": "looking at it"})
     _, update = telegram.wait_for_messages(2)
     assert shape(update) == (
-        "UPDATE KodeksXmlSensLockStatus\nZabbix Administrator (Admin) acknowledged and commented\nlooking at it\n"
+        f"UPDATE KodeksXmlSensLockStatus\n{host}\nZabbix Administrator (Admin): acknowledged and commented\nlooking at it\n"
         f"{frame}\nWhat to do"
     )
 
     report(zabbix, "srv-01", 0, "the key is back: 1 SenseLock key")
     _, _, last = telegram.wait_for_messages(3)
     assert shape(last) == (
-        f"RESOLVED KodeksXmlSensLockStatus\nthe key is back: 1 SenseLock key\n{frame}\nResolved: TIME\nDuration: DURATION\nWhat to do"
+        f"RESOLVED KodeksXmlSensLockStatus\n{host}\nthe key is back: 1 SenseLock key\n{frame}\nResolved: TIME\nDuration: DURATION\nWhat to do"
     )
     assert [message.reply_to for message in telegram.messages] == [None, first.message_id, first.message_id]
     assert [request.code for request in telegram.requests] == [200] * 3
@@ -638,7 +675,7 @@ def test_an_outage_of_telegram_loses_nothing_and_tells_no_secret(zabbix: ZabbixL
     assert (alert["status"], alert["error"]) == ("0", "Telegram answers 403: Forbidden: bot was blocked by the user")
     telegram.forbid(MOVED_TO, "")
     (message,) = telegram.wait_for_messages(1)
-    assert message.text.startswith(f"FIRING KodeksXmlSensLockStatus\n{LOST}\n")
+    assert message.text.startswith(f"FIRING KodeksXmlSensLockStatus\nsrv-02\n{LOST}\n")
     assert "Telegram answers 403" in zabbix.log("server") and SECRET not in zabbix.log("server")
 
 

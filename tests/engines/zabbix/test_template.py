@@ -9,6 +9,7 @@ import json
 import re
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from lab import zabbix_template
-from lab.run_check import ROOT
+from lab.media_type import TELEGRAM_YAML
+from lab.run_check import ROOT, VERSION
 from lab.zabbix_lab import run_javascript
 from lab.zabbix_machine import EXAMPLE_INI, TEMPLATES, USER_PARAMETERS, user_parameters
 
@@ -40,7 +42,9 @@ TEMPLATE = EXPORT["templates"][0]
 ITEMS = {item["key"]: item for item in TEMPLATE["items"]}
 TRIGGERS = {trigger["name"]: trigger for trigger in EXPORT["triggers"]}
 MACROS = {macro["macro"]: macro for macro in TEMPLATE["macros"]}
-MASTERS = {key: item for key, item in ITEMS.items() if item["type"] != "DEPENDENT"}
+MASTERS = {key: item for key, item in ITEMS.items() if item["type"] == "ZABBIX_PASSIVE"}
+CALCULATED = {key: item for key, item in ITEMS.items() if item["type"] == "CALCULATED"}
+RUSSIAN_EXPORT: dict[str, Any] = yaml.safe_load(zabbix_template.RUSSIAN[zabbix_template.PASSIVE].read_text(encoding="utf-8"))["zabbix_export"]
 STATES = {int(mapping["value"]): mapping["newvalue"] for valuemap in TEMPLATE["valuemaps"] if valuemap["name"] == "Kodeks link state"
           for mapping in valuemap["mappings"]}  # fmt: skip
 EXPRESSIONS = {name: f"{trigger['expression']} {trigger.get('recovery_expression', '')}" for name, trigger in TRIGGERS.items()}
@@ -66,16 +70,90 @@ def test_both_templates_are_equal_but_for_names_uuids_and_item_type() -> None:
     types = [Counter(item["type"] for item in export["templates"][0]["items"]) for export in (EXPORT, ACTIVE_EXPORT)]
     assert types[0]["ZABBIX_PASSIVE"] == types[1]["ZABBIX_ACTIVE"] == len(MASTERS)
     for item in (item for export in (EXPORT, ACTIVE_EXPORT) for item in export["templates"][0]["items"]):
-        item["type"] = "DEPENDENT" if item["type"] == "DEPENDENT" else "AGENT"
+        item["type"] = item["type"] if item["type"] in ("DEPENDENT", "CALCULATED") else "AGENT"
     passive, active = "Kodeks license key by Zabbix agent", "Kodeks license key by Zabbix agent active"
     assert neutral(ACTIVE_EXPORT, active) == neutral(EXPORT, passive)
 
 
 def test_uuids_are_version_4_and_used_once() -> None:
+    """The templates in Russian have those of the English ones: see below."""
     found = [re.findall(r"uuid: ([0-9a-f]{32})\n", path.read_text()) for path in (zabbix_template.PASSIVE, zabbix_template.ACTIVE)]
     group = EXPORT["groups"][0]["uuid"]
     assert [number for uuids in found for number in uuids if uuid.UUID(number).version != 4] == []
     assert {number for number, times in Counter(found[0] + found[1]).items() if times > 1} == {group}
+
+
+# --- Both languages ---------------------------------------------------------------------------------------------
+
+
+SCRIPTS = ("/parameters", "/params")
+_QUOTED = re.compile("""'[^']*'|"[^"]*\"""")
+
+
+def differences(english: Any, russian: Any, place: str = "") -> Iterator[tuple[str, str, str]]:
+    """Where two exports differ: the place without numbers of lists, both texts. Another form of the export is an error."""
+    assert type(english) is type(russian), place
+    if isinstance(english, dict):
+        assert list(english) == list(russian), place
+        for key in english:
+            yield from differences(english[key], russian[key], f"{place}/{key}")
+    elif isinstance(english, list):
+        assert len(english) == len(russian), place
+        for one, other in zip(english, russian):
+            yield from differences(one, other, place)
+    elif english != russian:
+        yield place, english, russian
+
+
+@pytest.mark.parametrize("path", zabbix_template.RUSSIAN, ids=lambda path: path.name)
+def test_languages_differ_in_words_only(path: Path) -> None:
+    """Keys, expressions, macros, uuids and the technical name are the same: to Zabbix it is one template."""
+    exports = [yaml.safe_load(file.read_text(encoding="utf-8"))["zabbix_export"] for file in (path, zabbix_template.RUSSIAN[path])]
+    found = list(differences(*exports))
+    assert {place.rpartition("/")[2] for place, _, _ in found} == {
+        *("name", "description", "event_name", "newvalue", "error_handler_params", "value", "parameters", "params")
+    }
+    assert {place for place, _, _ in found if place.endswith("/value")} == {"/templates/tags/value", "/triggers/tags/value"}
+    for place, english, russian in found:
+        assert re.search("[а-я]", russian) or (english, russian) == ("en", "ru"), place
+        if place.endswith(SCRIPTS):  # a script: what stands between quotes may differ, on the lines that do
+            for one, other in zip(english.split("\n"), russian.split("\n")):
+                assert one == other or _QUOTED.sub("", one) == _QUOTED.sub("", other), one
+        else:
+            assert set(re.findall(r"\{[^{}]+\}", russian)) <= set(re.findall(r"\{[^{}]+\}", english)), place
+
+
+def test_the_catalogue_has_what_the_templates_say_and_nothing_else() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in zabbix_template.RUSSIAN]
+    for english in zabbix_template.catalogue():
+        quoted = "'" + english.replace("'", "''") + "'"
+        assert any(quoted in text or f'"{english}"' in text for text in texts), english
+
+
+LATIN = {  # names of things, which stay in Latin letters
+    *("SenseLock", "Zabbix", "USB", "TCP", "sysinfo", "OK", "WARNING", "CRITICAL", "UNKNOWN", "Timeout", "Include", "agent", "ini", "kodeks.ini"),
+    *("check_usb_redirector", "check_senselock", "check_kodeks_xml", "license-expires", "location", "file", "source", "zip"),
+    *("userparameter_kodeks_linux.conf", "monitoring-plugins-kodeks", "templates", "zabbix", "README.ru.md"),
+}
+
+
+def test_no_english_word_in_a_russian_text() -> None:
+    export = RUSSIAN_EXPORT
+    for place, _, russian in differences(yaml.safe_load(TEXT)["zabbix_export"], export):
+        if not place.endswith(SCRIPTS) and russian != "ru":
+            words = re.findall(r"[A-Za-z][A-Za-z_.-]*[A-Za-z]", re.sub(r"\{[^{}]+\}", "", russian))
+            assert set(words) <= LATIN, place
+    words_of_items = [text for item in export["templates"][0]["items"] for text in (item["name"], item.get("description", "ж"))]
+    words_of_triggers = [text for trigger in export["triggers"] for text in (trigger["name"], trigger["event_name"], trigger["description"])]
+    widgets = [widget["name"] for board in export["templates"][0]["dashboards"] for page in board["pages"] for widget in page["widgets"]]
+    for text in [*words_of_items, *words_of_triggers, *widgets, *(macro["description"] for macro in export["templates"][0]["macros"])]:
+        assert re.search("[а-я]", text), text
+
+
+def test_every_file_names_its_version() -> None:
+    media = yaml.safe_load(TELEGRAM_YAML.read_text(encoding="utf-8"))["zabbix_export"]["media_types"][0]["description"]
+    for text in (TEMPLATE["description"], RUSSIAN_EXPORT["templates"][0]["description"], media):
+        assert re.findall(r"\d+\.\d+\.\d+", text) == [VERSION]
 
 
 # --- Complete ---------------------------------------------------------------------------------------------------
@@ -88,8 +166,31 @@ def test_macros_are_used_and_described() -> None:
     assert [name for name, macro in MACROS.items() if not macro.get("description")] == []
 
 
+def test_what_people_set_comes_first_and_the_rest_says_leave_it() -> None:
+    """The page sorts macros by name. Behind TUNE is what keeps the links in order."""
+    kept = [name for name in sorted(MACROS) if name.startswith("{$KODEKS.TUNE.")]
+    assert sorted(MACROS)[-len(kept) :] == kept
+    assert [name for name, macro in MACROS.items() if macro["description"].startswith("Leave it. ")] == kept
+
+
+def test_the_dashboard_names_the_first_broken_link() -> None:
+    """A tile a link with its color and the time of its value, the first broken one in words, and no graph of state codes."""
+    (board,) = TEMPLATE["dashboards"]
+    (page,) = board["pages"]
+    tiles = {}
+    for widget in page["widgets"]:
+        item = next((field["value"]["key"] for field in widget["fields"] if field["name"] == "itemid"), "")
+        tiles[item or widget["name"]] = [(field["name"], field["value"]) for field in widget["fields"]]
+    for link in ("forwarder", "key", "licman", "server"):
+        shown = tiles[f"kodeks.{link}.state"]
+        assert ("show", "3") in shown and ("thresholds.color.0", "59DB8F") in shown  # time; green
+    assert ("show", "3") in tiles["kodeks.first"]
+    graphs = [graph["item"]["key"] for drawing in EXPORT["graphs"] for graph in drawing["graph_items"]]
+    assert not any(key.endswith(".state") for key in graphs)
+
+
 def test_an_interval_or_threshold_is_a_macro_of_its_own() -> None:
-    assert [key for key, item in MASTERS.items() if not re.fullmatch(r"\{\$KODEKS\.[A-Z]+\.INTERVAL\}", item["delay"])] == []
+    assert [key for key, item in MASTERS.items() if not re.fullmatch(r"\{\$KODEKS\.TUNE\.[A-Z]+\.INTERVAL\}", item["delay"])] == []
 
 
 @pytest.mark.parametrize("name", TRIGGERS)
@@ -166,7 +267,7 @@ def test_items_are_tagged_and_keep_what_they_should() -> None:
         components = [tag["value"] for tag in item["tags"] if tag["tag"] == "component"]
         assert components, key
         assert (components == ["raw"] and item["history"] == "0") == (key in MASTERS), key
-    assert {tag["tag"] for tag in TEMPLATE["tags"]} == {"class", "target"}
+    assert {tag["tag"] for tag in TEMPLATE["tags"]} == {"class", "language", "target"}
 
 
 def test_nothing_in_the_template_is_a_secret() -> None:
@@ -312,19 +413,42 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("zabbix", ["6.0", "7.0"])
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.id)
-def test_answer(answer: Answer, zabbix: str) -> None:
-    master = next(item for key, item in MASTERS.items() if key.split("[")[0] == answer.link)
+def run_script(answer: Answer, zabbix: str, template: Any) -> dict[str, Any]:
+    """What the script of the answer's master item makes of it."""
+    master = next(item for item in template["items"] if item["key"].split("[")[0] == answer.link)
     script = master["preprocessing"][1]["parameters"][0]
     for name, value in {**{name: macro.get("value", "") for name, macro in MACROS.items()}, **dict(answer.macros)}.items():
         script = script.replace(name, value)
     code, printed = run_javascript(zabbix, script, answer.value)
+    assert code == 0, printed
+    found: dict[str, Any] = json.loads(printed)
+    return found
+
+
+@pytest.mark.parametrize("zabbix", ["6.0", "7.0"])
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.id)
+def test_answer(answer: Answer, zabbix: str) -> None:
     wanted: dict[str, object] = {"state": answer.state, "text": answer.text}
     if answer.link != L:
         wanted |= {"perf": dict(answer.perf)}
-    assert code == 0, printed
-    assert json.loads(printed) == wanted
+    assert run_script(answer, zabbix, TEMPLATE) == wanted
+
+
+OWN_WORDS = {  # of the scripts themselves
+    "not watched": "не отслеживается",
+    "no answer of the check, but: nothing": "вместо ответа проверки: ничего",
+    "no answer of the check, but: ": "вместо ответа проверки: ",
+    "answers at ": "отвечает по адресу ",
+    "does not answer at ": "не отвечает по адресу ",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.id)
+def test_answer_in_russian(answer: Answer) -> None:
+    """The same state and numbers; the script's own words are Russian, those of the check stay as it said them."""
+    text = next((answer.text.replace(own, russian, 1) for own, russian in OWN_WORDS.items() if answer.text.startswith(own)), answer.text)
+    found = run_script(answer, "7.0", RUSSIAN_EXPORT["templates"][0])
+    assert (found["state"], found["text"], found.get("perf", {})) == (answer.state, text, dict(answer.perf))
 
 
 def test_no_script_looks_for_words_of_a_sentence() -> None:

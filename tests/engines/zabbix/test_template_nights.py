@@ -220,7 +220,7 @@ def test_what_is_corrected_before_it_could_be_told_is_not_told() -> None:
         chance = random.Random(seed)
         forwarder, key, licman, server = checks(broken(2, HOUR, 2 * HOUR), well, well, well, long)
         phase = chance.uniform(0, server.interval)
-        alone = int(MACROS["{$KODEKS.FORWARDER.GOOD}"]) * INTERVALS["FORWARDER"]  # s until the forwarder's problem ends by itself
+        alone = int(MACROS["{$KODEKS.TUNE.FORWARDER.GOOD}"]) * INTERVALS["FORWARDER"]  # s until the forwarder's problem ends by itself
         # Kodeks is asked last while its password is wrong right before that problem ends, and then when it is right.
         asked = phase + server.interval * ((2 * HOUR + alone + 2 * INTERVALS["FORWARDER"] - phase) // server.interval)
         kodeks = checks(well, well, well, broken(3, HOUR, asked + 1), long)[3]
@@ -236,14 +236,14 @@ def test_a_new_host_alarms_after_as_many_samples_as_any_other() -> None:
     """A host that is bad from its first sample on: each link's first problem comes with that sample of its row that its macro
     names, and not with an earlier one."""
     rows = [
-        (DEAD, "forwarder", 2, "FORWARDER.BAD"), (LICENSE, "forwarder", 5, "FORWARDER.BAD"), (UNOFFERED, "forwarder", 7, "UNOFFERED.BAD"),
-        (NOT_RUN["forwarder"], "forwarder", 10, "UNREADABLE.BAD"), ("USB forwarder: State cannot be read", "forwarder", 3, "UNREADABLE.BAD"),
-        ("USB forwarder: Warns", "forwarder", 1, "UNREADABLE.BAD"), (LOST, "key", 2, "KEY.BAD"),
-        ("SenseLock key: Not where it should be", "key", 6, "KEY.BAD"), ("SenseLock key: Warns", "key", 1, "KEY.BAD"),
-        ("SenseLock key: State cannot be read", "key", 3, "UNREADABLE.BAD"), (NOT_RUN["key"], "key", 10, "UNREADABLE.BAD"),
-        (LICMAN, "licman", 2, "LICMAN.BAD"), (NOT_RUN["licman"], "licman", 10, "UNREADABLE.BAD"),
-        (KODEKS, "server", 2, "SERVER.BAD"), (UNREACHABLE, "server", 3, "SERVER.BAD"), (UNREACHABLE, "server", 9, "SERVER.BAD"),
-        (NOT_RUN["server"], "server", 10, "SERVER.BAD"), ("Kodeks server: Report is too old", "server", 8, "SERVER.BAD"),
+        (DEAD, "forwarder", 2, "TUNE.FORWARDER.BAD"), (LICENSE, "forwarder", 5, "TUNE.FORWARDER.BAD"), (UNOFFERED, "forwarder", 7, "TUNE.UNOFFERED.BAD"),
+        (NOT_RUN["forwarder"], "forwarder", 10, "TUNE.UNREADABLE.BAD"), ("USB forwarder: State cannot be read", "forwarder", 3, "TUNE.UNREADABLE.BAD"),
+        ("USB forwarder: Warns", "forwarder", 1, "TUNE.UNREADABLE.BAD"), (LOST, "key", 2, "TUNE.KEY.BAD"),
+        ("SenseLock key: Not where it should be", "key", 6, "TUNE.KEY.BAD"), ("SenseLock key: Warns", "key", 1, "TUNE.KEY.BAD"),
+        ("SenseLock key: State cannot be read", "key", 3, "TUNE.UNREADABLE.BAD"), (NOT_RUN["key"], "key", 10, "TUNE.UNREADABLE.BAD"),
+        (LICMAN, "licman", 2, "TUNE.LICMAN.BAD"), (NOT_RUN["licman"], "licman", 10, "TUNE.UNREADABLE.BAD"),
+        (KODEKS, "server", 2, "TUNE.SERVER.BAD"), (UNREACHABLE, "server", 3, "TUNE.SERVER.BAD"), (UNREACHABLE, "server", 9, "TUNE.SERVER.BAD"),
+        (NOT_RUN["server"], "server", 10, "TUNE.SERVER.BAD"), ("Kodeks server: Report is too old", "server", 8, "TUNE.SERVER.BAD"),
     ]  # fmt: skip
     for name, link, state, macro in rows:
         samples: list[float] = []
