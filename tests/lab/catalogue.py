@@ -63,6 +63,16 @@ def messages_of(catalogue: Catalog) -> Iterator[Any]:
     return (message for message in catalogue if message.id)
 
 
+def forms_of(message: Any) -> tuple[str, ...]:
+    """The translation of a message, in all its forms."""
+    return message.string if isinstance(message.string, tuple) else (message.string,)
+
+
+def english_of(message: Any) -> tuple[str, ...]:
+    """The English of a message, in both its forms."""
+    return message.id if isinstance(message.id, tuple) else (message.id,)
+
+
 def written(catalogue: Catalog) -> bytes:
     """A catalogue as its .po."""
     output = io.BytesIO()

@@ -75,20 +75,47 @@ class Page:
 # --- A page and its twin in another language --------------------------------------------------------------------------
 
 
+QUOTING_TABLE = ("The line says", "the line says", "В строке написано", "в строке")
+"""The first heading of a table whose first column quotes parts of plugin sentences."""
+
+
 def drift(left: Page, right: Page) -> list[str]:
     """Where a page and its translation are not alike: headings, code blocks, tables, links and the words between `...`.
 
-    Languages show in names of files (README.ru.md, chain.ru.svg), in folders (runbooks/ru) and in the anchors that
-    headings make; these differences are none.
+    Languages show in names of files (README.ru.md, chain.ru.svg), in folders (runbooks/ru), in the anchors that
+    headings make and in the sentences of plugins; these differences are none.
     """
     pairs = {
         "levels of headings": ([heading.level for heading in page.headings] for page in (left, right)),
-        "code blocks": ([(fence.info, fence.content) for fence in page.fences] for page in (left, right)),
+        "code blocks": ([without_sentences(fence) for fence in page.fences] for page in (left, right)),
         "rows and columns of tables": ([[len(row) for row in table] for table in page.tables] for page in (left, right)),
-        "words quoted in tables": ([re.findall("`([^`]+)`", cell) for cell in page.cells] for page in (left, right)),
+        "words quoted in tables": ([*map(_words_quoted, page.tables)] for page in (left, right)),
         "links": ([_without_language(link) for link in page.links] for page in (left, right)),
     }
     return [f"{what}: {one} and {other}" for what, (one, other) in pairs.items() if one != other]
+
+
+def without_sentences(fence: Token) -> tuple[str, str]:
+    """A fenced block, its plugins' lines without their sentences; what follows such a line is its -v."""
+    lines: list[str] = []
+    for line in fence.content.splitlines():
+        told = re.match(r"([A-Z_]+ (?:OK|WARNING|CRITICAL|UNKNOWN) - )[^|]*(.*)", line)
+        if told:
+            lines.append("".join(told.groups()))
+        else:
+            in_verbose = lines and re.match(r"[A-Z_]+ [A-Z]+ - |-v$", lines[-1]) and line and not line.startswith("$ ")
+            lines.append("-v" if in_verbose else line)
+    return fence.info, "\n".join(lines)
+
+
+def _words_quoted(table: list[list[str]]) -> list[int | list[str]]:
+    """The words between `...` of each cell; only how many, where they are those of a sentence."""
+    found: list[int | list[str]] = []
+    for row in table:
+        for column, cell in enumerate(row):
+            words = re.findall("`([^`]+)`", cell)
+            found.append(len(words) if table[0][0] in QUOTING_TABLE and not column else words)
+    return found
 
 
 def _without_language(link: str) -> str:

@@ -59,6 +59,15 @@ class Outcome:
         return [*stderr, *output_breaches(self.stdout, self.code)]
 
 
+RUSSIAN = ("--language=ru", "--nix")
+"""Arguments after which every check, wherever it is installed, says russian_line()."""
+
+
+def russian_line(check: str) -> str:
+    """The output of a check, by its full name, for the arguments RUSSIAN."""
+    return f"{SERVICES[check.removeprefix('check_')]} UNKNOWN - неизвестный параметр --nix; список параметров: {check} --help\n"
+
+
 def imports_of(file: Path) -> Iterator[str]:
     """Every module that a file imports, anywhere in it, by its full name: of `from a import b` both `a` and `a.b`, and
     what it names in import_library("...")."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from lab.engine_process import await_true, free_port, open_folder
-from lab.run_check import ROOT, VERSION
+from lab.run_check import ROOT, RUSSIAN, VERSION, russian_line
 from lab.throwaway_machine import ThrowawayMachine
 
 pytestmark = pytest.mark.xdist_group("packaging-debian")
@@ -96,6 +96,12 @@ def test_the_plugins_run_as_the_engines_user(machine: ThrowawayMachine, check: s
         assert (outcome.code, outcome.text, outcome.stderr) == (3, f"{check} {VERSION} ({NAME})\n", b"")
     first_line = machine.run("head", "-n1", f"{SHARE}/checks/{check}.py")
     assert first_line.replace(" ", "") == "#!/usr/bin/python3\n"
+
+
+def test_the_plugins_speak_russian(machine: ThrowawayMachine, check: str) -> None:
+    for place in (f"{PLUGINS}/{check}", f"{PLUGINS}/kodeks/{check}.py"):
+        outcome = machine.try_run("setpriv", "--reuid=nagios", "--regid=nagios", "--clear-groups", "env", "-i", place, *RUSSIAN)
+        assert (outcome.code, outcome.text, outcome.stderr) == (3, russian_line(check), b"")
 
 
 def test_the_libraries_of_the_distribution_suffice(machine: ThrowawayMachine) -> None:

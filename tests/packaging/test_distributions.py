@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.run_check import CHECKS, ROOT, SERVICES, run_process
+from lab.run_check import CHECKS, ROOT, RUSSIAN, SERVICES, run_process, russian_line
 from lab.tree import copy_of_the_tree
 
 pytestmark = pytest.mark.xdist_group("packaging-debian")
@@ -68,6 +68,7 @@ def test_the_wheel_installs_the_commands(packages: Path, tmp_path: Path, check: 
     outcome = run_process([str(tmp_path / "bin" / check), "-V"], env={"PYTHONPATH": str(site)})
     assert (outcome.code, outcome.stderr) == (3, b"")
     assert outcome.text.startswith(f"{check} ")
+    assert run_process([str(tmp_path / "bin" / check), *RUSSIAN], env={"PYTHONPATH": str(site)}).text == russian_line(check)
 
 
 def test_a_python_without_the_tools_makes_an_environment_for_them(tmp_path: Path) -> None:

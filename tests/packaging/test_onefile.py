@@ -14,7 +14,19 @@ from pathlib import Path
 import pytest
 from lab.bare_python import BarePython
 from lab.reports import WORKS, report
-from lab.run_check import CHECKS, PACKAGE, ROOT, SERVICES, VERSION, Outcome, files_of, imports_of, run_process
+from lab.run_check import (
+    CHECKS,
+    PACKAGE,
+    ROOT,
+    RUSSIAN,
+    SERVICES,
+    VERSION,
+    Outcome,
+    files_of,
+    imports_of,
+    run_process,
+    russian_line,
+)
 from lab.usb_bus import UsbBus
 
 pytestmark = pytest.mark.xdist_group("packaging-onefile")
@@ -87,6 +99,7 @@ RUNS = [
                  id="kodeks_xml: wrong range"),
     pytest.param("check_usb_redirector", ["--product", "generic", "--license-expires", "perpetual"],
                  (0, "USB_REDIRECTOR OK - license of the forwarder is perpetual | license_state=0\n"), id="usb_redirector: license"),
+    *(pytest.param(f"check_{name}", RUSSIAN, (3, russian_line(f"check_{name}")), id=f"{name}: Russian") for name in SERVICES),
 ]  # fmt: skip
 SUPPORTED = ["3.9", "3.10", "3.11", "3.12", "3.13"]
 

@@ -16,6 +16,7 @@ from kodeks_monitoring.contract import language
 from kodeks_monitoring.contract.language import _, ngettext
 from kodeks_monitoring.contract.verdict import MAX_OUTPUT, OK, Verdict
 from lab import catalogue
+from lab.catalogue import english_of, forms_of
 from lab.run_check import CHECKS
 
 RUSSIAN = list(catalogue.messages_of(catalogue.stored()))
@@ -30,15 +31,6 @@ HOST PATH USER DATE SECONDS STATE CODE VID PID YYYY MM DD FILE perpetual ok zip 
 """
 NAMES = set(LATIN.split())
 """Latin words of Russian sentences: products, protocols, files, commands to type, options' values. Any other is an English word."""
-
-
-def forms_of(message: Any) -> tuple[str, ...]:
-    """The Russian of a message, in all its forms."""
-    return message.string if isinstance(message.string, tuple) else (message.string,)
-
-
-def english_of(message: Any) -> tuple[str, ...]:
-    return message.id if isinstance(message.id, tuple) else (message.id,)
 
 
 def placeholders(text: str) -> list[str]:

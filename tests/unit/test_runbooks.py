@@ -27,14 +27,15 @@ from urllib.parse import unquote
 import pytest
 import yaml
 from kodeks_monitoring.kodeks.texts import MESSAGES
-from lab import reports
+from lab import catalogue, reports
+from lab.catalogue import english_of, forms_of
 from lab.engine_process import free_port
 from lab.evening import KEY, SCENES, Evening
 from lab.faults import PortState
 from lab.forwarder_tools import forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, Kodweb, Licenses
 from lab.libusb_worlds import libusb_missing
-from lab.markdown import Heading, Page, drift
+from lab.markdown import Heading, Page, drift, without_sentences
 from lab.run_check import CHECKS, PACKAGE, ROOT, command, files_of, run_process
 from lab.usbip_server import SenseLockKey, UsbIpServer
 
@@ -72,7 +73,7 @@ QUESTIONS = {
     ],
 }
 QUOTING_TABLE = ("The line says", "В строке написано")
-"""The first heading of a table whose first column quotes parts of plugin sentences."""
+"""The first heading of a table of such a page whose first column quotes parts of plugin sentences."""
 
 
 @cache
@@ -90,12 +91,18 @@ def pages() -> list[Page]:
 
 
 class Quote(NamedTuple):
-    """A command on a page and the output that stands below it."""
+    """A command on a page and the output that stands below it. On a Russian page the plugins speak Russian."""
 
     page: str
+    language: str
     scene: str
     command: str
     output: str
+
+
+def language_of(path: Path) -> str:
+    """The language of a page, by its name or its folder."""
+    return "ru" if path.name.endswith(".ru.md") or path.parent == RUNBOOKS / "ru" else "en"
 
 
 def quotes_of(source: Page) -> Iterator[Quote]:
@@ -107,7 +114,7 @@ def quotes_of(source: Page) -> Iterator[Quote]:
             assert parts[0] == "" and len(parts) > 1, f"{source}: a scene begins with a command: {fence.content}"
             for part in parts[1:]:
                 line, _, output = part.partition("\n")
-                yield Quote(str(source), scene[1], line, output)
+                yield Quote(str(source), language_of(source.path), scene[1], line, output)
 
 
 def quoting_pages() -> list[Page]:
@@ -143,14 +150,14 @@ class Machine:
         file.write_text(PASSWORD, encoding="utf-8")
         return file
 
-    def run(self, shown: str) -> str:
-        """What a command of a page prints, in the names of the pages."""
+    def run(self, shown: str, language: str = "en") -> str:
+        """What a command of a page prints in a language, in the names of the pages."""
         words = shlex.split(shown)
         day = words[words.index("--license-expires") + 1] if "--license-expires" in words else ""
-        outcome = run_process(self._argv(words, day), env=self.env)
+        outcome = run_process(self._argv(words, day), env={**self.env, "KODEKS_LANGUAGE": language})
         text = (outcome.stdout + outcome.stderr).decode("utf-8")
         for host, port, real in self.services:
-            text = re.sub(rf"127\.0\.0\.1(:| port | and port ){real}\b", rf"{host}\g<1>{port}", text)
+            text = re.sub(rf"127\.0\.0\.1(:| port | and port |, порт ){real}\b", rf"{host}\g<1>{port}", text)
         for shown_path, path in self.files.items():
             text = text.replace(str(path), shown_path)
         return text.replace(self.evening.license_ends().isoformat(), day) if day else text
@@ -276,9 +283,10 @@ class World:
 VOLATILE = (
     (r"time=[0-9.]+s", "time=0.012s"),
     (r"[0-9.]+ second response time", "0.001 second response time"),
-    (r"within [0-9.]+ s\b", "within 5 s"),
+    (r"(within|за) [0-9.]+ (s|с)\b", r"\1 5 \2"),
     (r"age=([0-9]+)(?:\.[0-9]+)?", r"age=\1.01"),
     (r"is ([0-9]+)\.[0-9]+ hours old", r"is \1.0 hours old"),
+    (r"отчёту ([0-9]+)\.[0-9]+ ч", r"отчёту \1.0 ч"),
     (r"(pid|-CONT) [0-9]+", r"\1 812"),
     (r"processes=[1-9][0-9]*", "processes=1"),  # counts those of other tests, too
 )
@@ -296,9 +304,10 @@ def comparable(output: str) -> str:
 def test_quoted_output_is_real(scene: str, tmp_path: Path) -> None:
     quotes = [quote for quote in QUOTES if quote.scene == scene]
     with World(scene, tmp_path) as machine:
-        printed = {shown: machine.run(shown) for shown in {quote.command for quote in quotes}}
+        printed = {asked: machine.run(*asked) for asked in {(quote.command, quote.language) for quote in quotes}}
     for quote in quotes:
-        assert comparable(printed[quote.command]) == comparable(quote.output), f"{quote.page}\n$ {quote.command}\n{printed[quote.command]}"
+        now = printed[quote.command, quote.language]
+        assert comparable(now) == comparable(quote.output), f"{quote.page}\n$ {quote.command}\n{now}"
 
 
 @pytest.mark.parametrize("source", quoting_pages(), ids=repr)
@@ -365,7 +374,7 @@ def test_both_languages_have_the_same_headings(alert: str) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_both_languages_quote_the_same(alert: str) -> None:
-    english, russian = ([(fence.info, fence.content) for fence in page(language, alert).fences] for language in LANGUAGES)
+    english, russian = ([*map(without_sentences, page(language, alert).fences)] for language in LANGUAGES)
     assert english == russian
     assert len(page("en", alert).tables) == len(page("ru", alert).tables)
     for left, right in zip(page("en", alert).tables, page("ru", alert).tables):
@@ -386,6 +395,9 @@ def test_a_page_is_short_and_in_its_language(alert: str) -> None:
 # --- Sentences and codes of the plugins -------------------------------------------------------------------------------
 
 
+GUARD = re.compile(r"the check cannot start.*|.*or newer is needed.*|.*--extra-opts.*")
+"""What is said before there is a language to say it in, and options' names."""
+
 PLUGINS = {
     "SenseLockKeyStatus": ["senselock"],
     "UsbForwarderStatus": ["usb_redirector"],
@@ -396,13 +408,17 @@ PLUGINS = {
 """Whose sentences the tables of a page quote."""
 
 
-def sentences(plugins: Sequence[str]) -> str:
-    """What plugins printed in the scenes, then their sources and those of what they share or choose at run time, string
-    literals that are split over lines joined."""
+def sentences(plugins: Sequence[str], language: str) -> str:
+    """What plugins printed in the scenes of a language, then their sources and those of what they share or choose at run
+    time, string literals that are split over lines joined, and what the catalogue says in their place."""
     files = dict.fromkeys(file for plugin in plugins for file in files_of(plugin))
     files |= dict.fromkeys(PACKAGE.glob("forwarders/products/*.py"))
-    said = [quote.output for quote in QUOTES if any(quote.output.startswith(f"{plugin.upper()} ") for plugin in plugins)]
-    return re.sub(r'"\s*\n\s*f?"', "", "\n".join([*said, *(file.read_text("utf-8") for file in files)]))
+    said = [quote.output for quote in QUOTES if quote.language == language and any(quote.output.startswith(f"{plugin.upper()} ") for plugin in plugins)]
+    english = re.sub(r'"\s*\n\s*f?"', "", "\n".join(file.read_text("utf-8") for file in files))
+    if language == "ru":
+        said += [form for message in catalogue.messages_of(catalogue.stored()) if english_of(message)[0] in english for form in forms_of(message)]
+        english = "\n".join(GUARD.findall(english))
+    return "\n".join([*said, english])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -411,7 +427,7 @@ def test_tables_quote_words_that_the_plugin_has(alert: str, language: str) -> No
     tables = [table for table in page(language, alert).tables if table[0][0] in QUOTING_TABLE]
     words = [word for table in tables for row in table[1:] for word in re.findall("`([^`]+)`", row[0])]
     assert len(words) >= 4
-    said = sentences(PLUGINS[alert])
+    said = sentences(PLUGINS[alert], language)
     assert [word for word in words if word not in said] == []
 
 
@@ -435,27 +451,28 @@ SERVICES = ("SENSELOCK", "USB_REDIRECTOR", "KODEKS_XML")
 """The service words in the order of that page's tables."""
 
 
-def printed(service: str, sentence: str) -> bool:
+def printed(service: str, sentence: str, language: str = "en") -> bool:
     """Whether a check of this service printed the sentence in one of the scenes: test_quoted_output_is_real plays them.
 
     A quoted sentence begins where a problem's own words begin, and "..." in it (one character) stands for no more than
     a part of them.
     """
     words = "[^;|]+?".join(map(re.escape, sentence.split("…")))
-    lines = [quote.output.partition("\n")[0] for quote in QUOTES]
+    lines = [quote.output.partition("\n")[0] for quote in QUOTES if quote.language == language]
     return any(re.match(rf"{service} (?:WARNING|CRITICAL|UNKNOWN) - (?:[^|]*[;:] )?{words}", line) for line in lines)
 
 
-def troubles() -> Iterator[tuple[str, str]]:
-    """Service word and sentence of every row."""
-    for service, table in zip(SERVICES, TROUBLES["en"].tables):
-        for row in table[1:]:
-            yield service, row[0].strip("`")
+def troubles() -> Iterator[tuple[str, str, str]]:
+    """Language, service word and sentence of every row."""
+    for language, source in TROUBLES.items():
+        for service, table in zip(SERVICES, source.tables):
+            for row in table[1:]:
+                yield language, service, row[0].strip("`")
 
 
-@pytest.mark.parametrize(("service", "sentence"), list(troubles()))
-def test_a_plugin_really_prints_what_the_table_explains(service: str, sentence: str) -> None:
-    assert printed(service, sentence), f"no scene of the runbooks prints: {service} - {sentence}"
+@pytest.mark.parametrize(("language", "service", "sentence"), list(troubles()))
+def test_a_plugin_really_prints_what_the_table_explains(language: str, service: str, sentence: str) -> None:
+    assert printed(service, sentence, language), f"no scene of the runbooks prints: {service} - {sentence}"
 
 
 @pytest.mark.parametrize(
@@ -563,7 +580,7 @@ def requote(source: Page, folder: Path) -> None:
     text = source.text
     for number, quote in enumerate(quotes_of(source)):
         with World(quote.scene, folder / f"{source.path.parent.name}-{source.path.stem}-{number}") as machine:
-            printed = comparable(machine.run(quote.command))
+            printed = comparable(machine.run(quote.command, quote.language))
         assert "internal error" not in printed, printed
         start = f'scene="{quote.scene}"\n'
         old, new = f"$ {quote.command}\n{quote.output.rstrip()}\n", f"$ {quote.command}\n{printed}\n"
@@ -574,6 +591,7 @@ def requote(source: Page, folder: Path) -> None:
 if __name__ == "__main__":
     import tempfile
 
+    wanted = [Page(Path(name).resolve()) for name in sys.argv[1:]] or quoting_pages()
     with tempfile.TemporaryDirectory() as work:
-        for each in quoting_pages():
+        for each in wanted:
             requote(each, Path(work))
