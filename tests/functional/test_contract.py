@@ -169,6 +169,8 @@ def test_signals_leave_no_list_command_behind(name: str, tmp_path: Path) -> None
         words = ("--product", "usb-redirector", "--license-expires", "perpetual", "--list-command", f"'{tool}'")
         child = subprocess.Popen(command("usb_redirector", *words), stdout=subprocess.PIPE, start_new_session=True)
         wait_until(lambda: bool(tools.running()))
+        # The check, its watchdog and what reads the tool: before that the check does not know yet that the tool runs.
+        wait_until(lambda: len(os.listdir(f"/proc/{child.pid}/task")) == 3)
         child.send_signal(getattr(signal, name))
         stdout, _ = child.communicate(timeout=10)
         assert child.returncode == 3

@@ -34,7 +34,7 @@ SECONDS = {"s": 1, "m": 60}
 INTERVALS = {
     link: float(text[:-1]) * SECONDS[text[-1]]
     for link in ("FORWARDER", "KEY", "LICMAN", "SERVER")
-    for text in [MACROS[f"{{$KODEKS.{link}.INTERVAL}}"]]
+    for text in [MACROS[f"{{$KODEKS.TUNE.{link}.INTERVAL}}"]]
 }
 Course = Callable[[float], int]  # the state of a link at a moment
 
