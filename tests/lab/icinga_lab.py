@@ -203,8 +203,9 @@ class IcingaNode(EngineProcess):
     def verify(self) -> str:
         """What `icinga2 daemon -C` says; AssertionError if it finds an error or warns."""
         said = self.cli("daemon", "-c", str(self.folder / "icinga2.conf"), "-C")
-        # A rule for a link that no host of this test has is no fault.
-        warnings = [line for line in said.splitlines() if "warning/" in line and "does not match anywhere" not in line]
+        # A rule for a link that no host of this test has is no fault; the API is the lab's own (2.16 gives advice about it).
+        allowed = ("does not match anywhere", "warning/ApiListener")
+        warnings = [line for line in said.splitlines() if "warning/" in line and not any(text in line for text in allowed)]
         assert not warnings, f"icinga2 -C warns:\n{said}"
         return said
 
