@@ -154,10 +154,9 @@ def password_of(values: argparse.Namespace) -> str:
     """The password of -l: from the file, the ini section or the environment, in this order."""
     password = str(values.secrets.get("password") or os.environ.get("KODEKS_PASSWORD", ""))
     if values.password_file:
-        text = read_private(values.password_file, "--password-file").lstrip("\ufeff")
-        password = text.partition("\n")[0].rstrip("\r")
-    if not password or "\0" in password:
-        raise Problem(_("-l without a password: use --password-file (first line, UTF-8), "
+        password = read_private(values.password_file, "--password-file").partition("\n")[0]
+    if not re.fullmatch("[^\0\ud800-\udfff]+", password):
+        raise Problem(_("-l without a password in UTF-8: use --password-file (first line), "
                         "a key password in the ini section, or KODEKS_PASSWORD"))  # fmt: skip
     return password
 

@@ -41,7 +41,6 @@ KEYS = {
 """SenseLock keys by VID:PID (usb.ids). The vendor alone is not enough: it makes other tokens, too."""
 VENDOR = "1bc0:"
 
-
 class Device(NamedTuple):
     """One USB device as far as it can be known without opening it.
 
@@ -148,20 +147,19 @@ def list_devices() -> list[Any]:
     from usb import core  # type: ignore[import-untyped]
     from usb.backend import libusb1  # type: ignore[import-untyped]
 
-    linux = sys.platform.startswith("linux")
-    # On Linux the name is stable, and pyusb's own search starts ldconfig or gcc.
-    backend = libusb1.get_backend(find_library=lambda name: "libusb-1.0.so.0") if linux else None
-    backend = backend or libusb1.get_backend()
+    # pyusb's own search starts ldconfig or gcc on Linux; on Windows it does not look beside python.exe.
+    library = "libusb-1.0.dll" if os.name == "nt" else "libusb-1.0.so.0"
+    backend = libusb1.get_backend(find_library=lambda name: library) or libusb1.get_backend()
     if backend is None:
         # pyusb answers None for every failure. What it loaded tells which: nothing, a library without
         # the function that names ports (libusb before 1.0.16), or one that does not start.
         if not hasattr(libusb1._lib, "libusb_get_port_numbers"):
             raise Problem(_("libusb 1.0 is missing or too old: install the package libusb-1.0-0 "
                             "(Windows: libusb-1.0.dll beside python.exe)"))  # fmt: skip
-        if linux and not os.path.isdir(usb.USB_DEVICES):
+        if usb.ON_LINUX and not os.path.isdir(usb.USB_DEVICES):
             return []
         raise Problem(_("libusb 1.0 cannot start (libusb_init failed): "
-                        "check /dev/bus/usb and the rights of this user"))  # fmt: skip
+                        "check the rights of this user (Linux: and /dev/bus/usb)"))  # fmt: skip
     deadline.doing(_("listing the USB devices"))
     try:
         return list(core.find(find_all=True, backend=backend))

@@ -66,7 +66,7 @@ class Forwarder(nagiosplugin.Resource):
                     step(facts)
                     if part == "answer":
                         self.seconds = (self.seconds or 0.0) + time.monotonic() - started
-            except (Problem, ImportError) as problem:
+            except (Problem, ImportError, OSError) as problem:
                 verdict = verdict_on(problem, None, _("asking the forwarder"))
                 facts.found(part, verdict.state, verdict.sentence)
         listing = facts.listing
@@ -90,11 +90,6 @@ class Forwarder(nagiosplugin.Resource):
         yield nagiosplugin.Metric("time", self.seconds)
         for part in ("process", "answer", "device"):
             yield from (nagiosplugin.Metric(part, what) for name, what in facts.findings if name == part)
-
-
-def all_well(results: Results) -> str:
-    """What the check says when all is well."""
-    return "; ".join(dict.fromkeys(result.hint for result in results if result.hint))
 
 
 def details(results: Results, facts: ask.Facts) -> "list[str]":
@@ -125,14 +120,17 @@ def utn_code(text: str) -> "tuple[int, tuple[str, Finding]]":
 
 
 def split_command(text: str, windows: bool = os.name == "nt") -> "list[str]":
-    """A command line as its words, without a shell. On Windows a backslash is part of a path."""
+    """A command line as its words, without a shell. On Windows only double quotes are special."""
     import shlex
 
+    parser = shlex.shlex(text, posix=True)
+    parser.whitespace_split, parser.commenters = True, ""
+    if windows:
+        parser.escape, parser.quotes = "", '"'
     try:
-        words = shlex.split(text, posix=not windows)
+        words = list(parser)
     except ValueError as error:
         raise bad_value(text, _("cannot be read: {why}", error)) from None
-    words = [word[1:-1] if windows and re.fullmatch(r"(['\"]).*\1", word) else word for word in words]
     if not words or not words[0]:
         raise bad_value(text, _("names no command"))
     return words
@@ -179,6 +177,7 @@ def refuse(values: argparse.Namespace, product: forwarder.Product) -> None:
     wrong = {
         _("-H and -p belong together, no usual port of {title} is known", product.title):
             values.hostname and not (values.port or product.port),
+        _("--process is a name, without a folder"): any(map(os.path.dirname, values.process or ())),
         _("-p needs -H"): values.port and not values.hostname,
         _("--no-list contradicts --device"): values.no_list and values.device,
         _("the list of {title} has no publicly known form: use --process, --service or -H", product.title):
@@ -224,7 +223,8 @@ def build(values: argparse.Namespace) -> nagiosplugin.Check:
         Forwarder(facts), Number("license_days", warning=values.warning, critical=values.critical),
         *(Number(name, minimum=0) for name in ("processes", "devices")), Number("time", "s", minimum=0),
         *map(Part, ("license", "process", "answer", "device")),
-        Says(all_well, lambda results: details(results, facts)),
+        Says(lambda results: "; ".join(dict.fromkeys(filter(None, (result.hint for result in results)))),
+             lambda results: details(results, facts)),
     )  # fmt: skip
 
 

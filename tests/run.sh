@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/setup.sh
 . tests/side_by_side.sh
 packages tests/packages.txt && environment tests/requirements.txt && sh tests/lab/python_setup.sh &&
-    .venv/bin/python tests/engine_folders.py || exit 1
+    .venv/bin/python tests/engine_folders.py && .venv/bin/python tests/windows_folder.py || exit 1
 .venv/bin/ruff check . || exit 1
 .venv/bin/mypy || exit 1
 [ $# -eq 0 ] || exec $pytest -n 2 --dist loadgroup "$@"

@@ -534,10 +534,10 @@ def test_stored_reports(row: Stored, tmp_path: Path) -> None:
 def test_paths_that_are_no_reports(tmp_path: Path) -> None:
     (tmp_path / "folder.xml").mkdir()
     os.mkfifo(tmp_path / "fifo.xml")
-    cannot = "cannot be read: No such file or directory; check --file and its rights"
-    for path, sentence in ((tmp_path / "no.xml", cannot), (tmp_path / "a|b\n.xml", cannot), (tmp_path / "folder.xml", "cannot be read: Is a directory; check --file and its rights"),
+    cannot = "cannot be read: No such file or directory; check the path and its rights"
+    for path, sentence in ((tmp_path / "no.xml", cannot), (tmp_path / "a|b\n.xml", cannot), (tmp_path / "folder.xml", "cannot be read: Is a directory; check the path and its rights"),
                            (tmp_path / "fifo.xml", "is not a regular file"), (Path("/dev/zero"), "is not a regular file"),
-                           (Path("/proc/self/mem"), "cannot be read: Input/output error; check --file and its rights")):  # fmt: skip
+                           (Path("/proc/self/mem"), "cannot be read: Input/output error; check the path and its rights")):  # fmt: skip
         shown = " ".join(str(path).replace("|", "/").split())
         assert said(run_check("kodeks_xml", "--file", str(path), "-t", "3")) == f"UNKNOWN - {shown} {sentence} | key_state=3"
 
@@ -788,7 +788,7 @@ def test_usage_errors(arguments: list[str], sentence: str) -> None:
 
 def test_a_login_without_a_password() -> None:
     outcome = run_check("kodeks_xml", "-H", "kodeks.example", "-l", "x", env={"KODEKS_PASSWORD": ""})
-    assert said(outcome) == "UNKNOWN - -l without a password: use --password-file (first line, UTF-8), a key password in the ini section, or KODEKS_PASSWORD"
+    assert said(outcome) == "UNKNOWN - -l without a password in UTF-8: use --password-file (first line), a key password in the ini section, or KODEKS_PASSWORD"
 
 
 def password_file(folder: Path, mode: int) -> list[str]:

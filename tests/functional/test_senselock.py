@@ -288,7 +288,7 @@ def test_an_ordinary_user_cannot_tell_a_ghost() -> None:
                      id="libusb missing"),
         pytest.param(libusb_too_old, "libusb 1.0 is missing or too old: install the package libusb-1.0-0 (Windows: libusb-1.0.dll beside python.exe)",
                      id="libusb too old"),
-        pytest.param(libusb_refuses, "libusb 1.0 cannot start (libusb_init failed): check /dev/bus/usb and the rights of this user",
+        pytest.param(libusb_refuses, "libusb 1.0 cannot start (libusb_init failed): check the rights of this user (Linux: and /dev/bus/usb)",
                      id="libusb does not start"),
     ],
 )  # fmt: skip

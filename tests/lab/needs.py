@@ -19,6 +19,7 @@ LAB_MODULES = {
     "lab.throwaway_machine": "root",
     "lab.bare_python": "root",
     "lab.engine_folders": "an engine",
+    "lab.windows": "Wine",
 }
 """A class or function of such a module that is used is what the test needs."""
 

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kodeks_monitoring.contract import options as contract_options
+from kodeks_monitoring.contract.private_files import decoded
 from kodeks_monitoring.contract.verdict import Problem
 from kodeks_monitoring.forwarders import ask
 from kodeks_monitoring.forwarders import product as judge
-from kodeks_monitoring.forwarders.ask import Facts, decode, use_list
+from kodeks_monitoring.forwarders.ask import Facts, use_list
 from kodeks_monitoring.forwarders.product import (
     ATTACHED,
     DISCONNECTED,
@@ -54,7 +55,7 @@ def read(product: str, output: bytes | str) -> Listing | Finding | str:
     """A tool's output as the check reads it: a list, what the tool says instead, or why it is no list."""
     facts = Facts(load_product(product), argparse.Namespace())
     try:
-        use_list(facts, decode(output if isinstance(output, bytes) else output.encode()), "it")
+        use_list(facts, decoded(output if isinstance(output, bytes) else output.encode()), "it")
     except Problem as problem:
         return str(problem).partition(" that this check knows: ")[2]
     return facts.listing or facts.findings[0][1]
@@ -831,6 +832,7 @@ def test_windows_services(answer: str | Exception, state: int, sentence: str, mo
         ("a; rm -rf $HOME `b` | c > d", False, ("a;", "rm", "-rf", "$HOME", "`b`", "|", "c", ">", "d")),
         (r'"C:\Program Files\USB\UsbService64.exe" show-remote-devices', True, (r"C:\Program Files\USB\UsbService64.exe", "show-remote-devices")),
         (r"C:\vh\vhui64.exe -t LIST", True, (r"C:\vh\vhui64.exe", "-t", "LIST")),
+        (r"""C:\x\y.exe --opt="a b" "C:\dir\" 'c d'""", True, (r"C:\x\y.exe", "--opt=a b", "C:\\dir\\", "'c", "d'")),
     ],
 )
 def test_a_command_is_words_without_a_shell(text: str, windows: bool, words: tuple[str, ...]) -> None:

@@ -131,11 +131,10 @@ def _rendered(verdict: Verdict) -> bytes:
 
 
 def output_encoding() -> str:
-    """UTF-8, which engines require in whatever locale they start a check; a terminal keeps its own."""
-    try:
-        return sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-    except (AttributeError, ValueError):  # stdout is closed
-        return "utf-8"
+    """UTF-8, which engines require in whatever locale they start a check; a terminal keeps its own.
+
+    sys.stdout.encoding is no answer: Windows' console has a code page for whoever writes bytes to it."""
+    return os.device_encoding(1) or "utf-8"
 
 
 def _write(output: bytes) -> bool:
@@ -200,5 +199,5 @@ def start(service: str, module: str) -> None:  # the last of this file, so that 
     as a file, by its console script, or from a zip application): importing a check as a library changes
     nothing."""
     program = os.path.basename(sys.argv[0] if sys.argv else "")
-    if module == "__main__" or os.path.splitext(program)[0] == module:
+    if module == "__main__" or os.path.normcase(os.path.splitext(program)[0]) == module:
         take_over(service)

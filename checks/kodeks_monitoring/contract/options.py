@@ -115,15 +115,11 @@ class Options(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str, examples: str, secret_keys: Sequence[str] = ()) -> None:
         super().__init__(
-            prog=prog,
-            usage=f"{prog} [options]",
-            description=description,
-            epilog="examples:\n" + examples,
-            allow_abbrev=False,
-            add_help=False,
+            prog=prog, usage=f"{prog} [options]", description=description, epilog="examples:\n" + examples,
+            allow_abbrev=False, add_help=False,
             # A fixed width: help must not depend on the terminal in which it is read.
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
-        )
+        )  # fmt: skip
         self.secret_keys = tuple(secret_keys)
         common = self.add_argument_group("every check")
         common.add_argument("-h", "--help", action="store_true", help="print this help, exit 3")

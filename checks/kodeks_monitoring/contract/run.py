@@ -35,16 +35,13 @@ class Part(nagiosplugin.Context):
 class Number(nagiosplugin.Context):
     """A number for graphs, in plain decimal notation; its ranges are shown with it. It judges nothing."""
 
-    def __init__(
-        self, name: str, uom: str = "", warning: Range = None, critical: Range = None,
-        minimum: int | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, name: str, uom: str = "", warning: Range = None, critical: Range = None,
+                 minimum: int | None = None) -> None:  # fmt: skip
         super().__init__(name)
         self.uom, self.ranges, self.minimum = uom, (warning, critical), minimum
 
-    def performance(
-        self, metric: nagiosplugin.Metric, resource: nagiosplugin.Resource
-    ) -> nagiosplugin.Performance | None:
+    def performance(self, metric: nagiosplugin.Metric,
+                    resource: nagiosplugin.Resource) -> nagiosplugin.Performance | None:  # fmt: skip
         value = metric.value
         if value is None or not math.isfinite(value):
             return None
@@ -74,9 +71,8 @@ def judge(value: float | None, warning: Range, critical: Range) -> int:
     return OK if warning is None or warning.match(value) else WARNING
 
 
-def run(
-    service: str, options: Options, build: Callable[[argparse.Namespace], nagiosplugin.Check], part: str
-) -> NoReturn:
+def run(service: str, options: Options, build: Callable[[argparse.Namespace], nagiosplugin.Check],
+        part: str) -> NoReturn:  # fmt: skip
     """Read the options, make the check of them (`build`), run it, speak and end.
 
     `part` is the check's main part. A run that fails after its options were read says so in perfdata,

@@ -96,19 +96,17 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
         return output
 
 
-LIBRARIES = {  # those that are not Python's own, by module: Debian's package and PyPI's
-    "nagiosplugin": ("python3-nagiosplugin", "nagiosplugin"),
-    "usb": ("python3-usb", "pyusb"),
-    "psutil": ("python3-psutil", "psutil"),
-}
+LIBRARIES = {"nagiosplugin": "nagiosplugin", "usb": "pyusb", "psutil": "psutil"}  # PyPI's names, by module
 
 
 def _sentence_for(error: BaseException, trace: TracebackType | None, waiting_for: str) -> str:
     module = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
-    if module in LIBRARIES and isinstance(error, ModuleNotFoundError):
-        debian, pip = LIBRARIES[module]
+    pip = LIBRARIES.get(module)
+    if pip and isinstance(error, ModuleNotFoundError):
+        if os.name == "nt":
+            return _("the Python library {pip} is missing: run pip install {pip}", pip)
         return _("the Python library {pip} is missing: install the package {debian}, "
-                 "or run pip install {pip}", pip, debian)  # fmt: skip
+                 "or run pip install {pip}", pip, f"python3-{module}")  # fmt: skip
     if module == "kodeks_monitoring" or (isinstance(error, SyntaxError) and "kodeks_" in str(error.filename)):
         return _("the check is incomplete ({why}): copy the whole checks folder again", clean(error, 200))
     if isinstance(error, MemoryError):

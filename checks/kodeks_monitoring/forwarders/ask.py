@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Iterable, Mapping
 
 from ..contract import deadline
 from ..contract.language import _
 from ..contract.options import as_text
-from ..contract.private_files import read_private
+from ..contract.private_files import decoded, read_private
 from ..contract.verdict import WARNING, Problem, clean
 from .product import CRITICAL, OK, UNKNOWN, Finding, Listing, Product, first_line, readings
 
@@ -42,13 +41,6 @@ def patience() -> float:
     return min(5.0, deadline.remaining() / 2)
 
 
-def decode(output: bytes) -> str:
-    """A tool's output. Bytes that are not UTF-8 survive as surrogates. PowerShell writes UTF-16."""
-    utf16 = output[:2] in (b"\xff\xfe", b"\xfe\xff")
-    text = output.decode("utf-16", "replace") if utf16 else output.decode("utf-8", "surrogateescape")
-    return text.lstrip("\ufeff").replace("\r\n", "\n")
-
-
 def ask_list(facts: Facts) -> None:
     """Run the list command."""
     from ..machine.command import run_command
@@ -72,7 +64,7 @@ def ask_list(facts: Facts) -> None:
         facts.found("answer", OK, "")
     else:
         failed = code < 0 or (code > 0 and product.exit_code_counts)
-        use_list(facts, decode(output.stdout), where, ended if failed else "")
+        use_list(facts, decoded(output.stdout), where, ended if failed else "")
 
 
 def read_captured(facts: Facts) -> None:
@@ -84,7 +76,7 @@ def read_captured(facts: Facts) -> None:
         minutes = f"{age:.1f}"
         raise Problem(_("list {file} is {minutes} minutes old (--list-max-age {limit}): does the job that "
                         "writes it still run, and are the clocks right?", clean(path, 120), minutes, limit))
-    use_list(facts, decode(text.encode("utf-8", "surrogateescape")), _("the captured list"))
+    use_list(facts, text, _("the captured list"))
 
 
 def use_list(facts: Facts, text: str, where: str, failure: str = "") -> None:
@@ -127,15 +119,17 @@ def look_for_processes(facts: Facts) -> None:
     """The processes of each name."""
     import psutil
 
-    from ..machine.usb import read_attribute
+    from ..machine.usb import ON_LINUX, read_attribute
 
     deadline.doing(_("listing the processes"))
     found: dict[str, dict[int, str]] = {os.path.normcase(name): {} for name in facts.values.process}
-    linux = sys.platform.startswith("linux")
-    pids = psutil.pids() if not linux or os.path.exists("/proc/self") else []
+    pids = psutil.pids() if not ON_LINUX or os.path.exists("/proc/self") else []
+    hidden = ""
+    if ON_LINUX and read_attribute("/proc/1/comm") is None:
+        hidden = _("--process cannot be judged: /proc does not show this user all processes (hidepid?)")
     for pid in set(pids) - {os.getpid(), os.getppid()}:
         # The kernel's word first, cut after 15 bytes: to ask psutil for every process costs ten times more.
-        start = (read_attribute(f"/proc/{pid}/comm") or "").rstrip("\ufffd")
+        start = (ON_LINUX and read_attribute(f"/proc/{pid}/comm") or "").rstrip("\ufffd")
         if start and not any(name.startswith(start) for name in found):
             continue
         try:
@@ -147,9 +141,11 @@ def look_for_processes(facts: Facts) -> None:
                 found[called][pid] = status
         except psutil.Error:
             pass  # it has ended meanwhile, or may not be seen
-    if linux and read_attribute("/proc/1/comm") is None and not all(found.values()):
-        raise Problem(_("--process cannot be judged: /proc does not show this user all processes (hidepid?)"))
-    container = linux and os.readlink("/proc/self/ns/pid") != FIRST_PID_NAMESPACE
+        except OSError as error:
+            hidden = _("--process cannot be judged: a process cannot be read: {why}", error.strerror)
+    if hidden and not all(found.values()):
+        raise Problem(hidden)
+    container = ON_LINUX and os.readlink("/proc/self/ns/pid") != FIRST_PID_NAMESPACE
     for name, statuses in found.items():
         facts.found("process", *judge_process(name, statuses, len(pids) if container else 0))
     facts.running = sum(map(len, found.values()))
@@ -168,6 +164,8 @@ def judge_process(name: str, statuses: Mapping[int, str], visible: int) -> Findi
     for pid, status in statuses.items():
         if status in ("stopped", "tracing-stop"):
             what = _("process {name} is frozen: run kill -CONT {pid}, or restart it", name, pid)
+            if os.name == "nt":
+                what = _("process {name} is frozen: resume process {pid}, or restart it", name, pid)
             return Finding(CRITICAL, what)
     if statuses:
         return Finding(OK, _("process {name} is running", name))
@@ -188,7 +186,7 @@ def ask_systemd(name: str) -> Finding:
     from ..machine.command import run_command
 
     output = run_command(["systemctl", "show", "-p", "ActiveState,SubState", "--", name], patience(), 1 << 16)
-    lines = decode(output.stdout).split("\n")
+    lines = decoded(output.stdout).split("\n")
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     if output.failure or output.code or len(lines) != 3 or values.keys() != {"ActiveState", "SubState"}:
         reason = output.failure or _("says: {line}", first_line(lines))

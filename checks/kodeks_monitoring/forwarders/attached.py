@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 
 from ..contract import deadline
@@ -23,7 +22,7 @@ def look_at_usbip(facts: Facts) -> None:
     at_server = facts.values.side == "server"
     ports = None if at_server else usb.vhci_ports()
     if ports is None and not facts.values.hostname:
-        unloaded = sys.platform.startswith("linux") and not os.path.exists(usb.VHCI) and not at_server
+        unloaded = usb.ON_LINUX and not os.path.exists(usb.VHCI) and not at_server
         what = _("nothing that is attached here can be read: "
                  "load vhci_hcd and attach, or ask a server with -H")  # fmt: skip
         raise Problem(what, CRITICAL if unloaded else UNKNOWN)

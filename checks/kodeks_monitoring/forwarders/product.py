@@ -13,12 +13,8 @@ import re
 from typing import Callable, Mapping, NamedTuple, Sequence, Union
 
 from ..contract.language import N_, _, ngettext
-from ..contract.run import Finding as Finding  # for the products, too
-from ..contract.run import Range, judge
-from ..contract.verdict import CRITICAL as CRITICAL
-from ..contract.verdict import OK as OK
-from ..contract.verdict import UNKNOWN as UNKNOWN
-from ..contract.verdict import clean
+from ..contract.run import Finding, Range, judge
+from ..contract.verdict import CRITICAL, OK, UNKNOWN, clean  # for the products, too
 from . import products
 
 PERPETUAL = datetime.date.max  # the last day of a license that never ends

@@ -7,9 +7,7 @@ as ZIP 256 to 282 KB), its name `report_<reg>_YYYYMMDD_HHMM`, and that since 202
 from __future__ import annotations
 
 import io
-import os
 import re
-import stat
 import time
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +16,7 @@ from typing import Iterator
 
 from ..contract import deadline
 from ..contract.language import _
-from ..contract.private_files import OPEN_FLAGS
+from ..contract.private_files import opened
 from ..contract.verdict import Problem, clean
 from .record import Walk
 from .texts import Reading
@@ -57,16 +55,8 @@ def stored(path: str) -> Iterator[tuple[Iterator[bytes], float]]:
     """The blocks of a file, and its time."""
     shown = clean(path, 150)
     deadline.doing(_("reading {what}", shown))
-    try:
-        with open(os.open(path, OPEN_FLAGS), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise Problem(_("{file} is not a regular file", shown))
-            yield iter(lambda: file.read(BLOCK), b""), status.st_mtime
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = _(clean(getattr(error, "strerror", None) or error, 100))
-        sentence = _("{file} cannot be read: {why}; check --file and its rights", shown, why)
-        raise Problem(sentence) from None
+    with opened(path, shown) as (file, status):
+        yield iter(lambda: file.read(BLOCK), b""), status.st_mtime
 
 
 def unpacked(blocks: Iterator[bytes], shown: str) -> Iterator[bytes]:

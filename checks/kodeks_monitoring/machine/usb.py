@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import sys
 import threading
 import time
 from typing import Mapping, NamedTuple, Sequence
@@ -19,9 +20,11 @@ from ..contract import deadline
 from ..contract.language import N_, _
 from ..contract.verdict import clean
 
-USB_DEVICES = "/sys/bus/usb/devices"
+ON_LINUX = sys.platform.startswith("linux")
+SYSFS = "/sys" if ON_LINUX else "<no sysfs>"  # no name on Windows, where C:\\sys could be anybody's folder
+USB_DEVICES = f"{SYSFS}/bus/usb/devices"
 DEVICE_NODES = "/dev/bus/usb"
-VHCI = "/sys/devices/platform/vhci_hcd.0"
+VHCI = f"{SYSFS}/devices/platform/vhci_hcd.0"
 VHCI_NOTES = "/var/run/vhci_hcd"
 LOCK_LIMIT = 1.0  # seconds for which a healthy device may be locked
 STUCK = N_("it does not answer the program that uses it: see whether the forwarder hangs")

@@ -1,0 +1,26 @@
+"""One Windows machine for all suites here: on one worker, beside whatever else runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab.windows import WindowsMachine
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that needs the machine shares a worker."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("wine"))
+
+
+@pytest.fixture(scope="session")
+def windows() -> Iterator[WindowsMachine]:
+    """The machine, without libusb."""
+    with WindowsMachine() as machine:
+        yield machine
