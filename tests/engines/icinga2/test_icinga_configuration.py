@@ -112,7 +112,7 @@ def test_every_option_of_a_check_is_an_argument_with_a_description(name: str) ->
     arguments = dict(re.findall(r'(?m)^    "(--[\w-]+)" = \{\n(.*?)\n    \}', body, re.S))
     assert set(arguments) == set(options)
     for option, rows in arguments.items():
-        variable = f"${prefix}{option[2:].replace('-', '_')}$"
+        variable = "$kodeks_language$" if option == "--language" else f"${prefix}{option[2:].replace('-', '_')}$"
         takes_value = options[option].nargs != 0
         assert f'{"value" if takes_value else "set_if"} = "{variable}"' in rows, option
         repeatable = isinstance(options[option], argparse._AppendAction)
