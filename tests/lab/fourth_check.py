@@ -17,6 +17,7 @@ import argparse
 from typing import Iterator
 
 import nagiosplugin
+from kodeks_monitoring.contract.language import ngettext
 from kodeks_monitoring.contract.options import Options, threshold
 from kodeks_monitoring.contract.run import Finding, Number, Part, judge, run
 
@@ -24,6 +25,11 @@ EXAMPLES = """\
   check_apples
   check_apples -w 2: -c 1:
   check_apples --extra-opts=apples"""
+
+
+def apples(number: int) -> str:
+    """How many apples there are, in words."""
+    return ngettext("{n} apple in the basket", "{n} apples in the basket", number)
 
 
 class Basket(nagiosplugin.Resource):
@@ -36,7 +42,7 @@ class Basket(nagiosplugin.Resource):
         """The number of apples, and what it means."""
         yield nagiosplugin.Metric("apples", 3, context="apples")
         state = judge(3, self.warning, self.critical)
-        yield nagiosplugin.Metric("basket", Finding(state, "3 apples in the basket"), context="basket")
+        yield nagiosplugin.Metric("basket", Finding(state, apples(3)), context="basket")
 
 
 class Sentence(nagiosplugin.Summary):
@@ -44,7 +50,7 @@ class Sentence(nagiosplugin.Summary):
 
     def ok(self, results: nagiosplugin.Results) -> str:
         """All apples are there."""
-        return "3 apples in the basket"
+        return apples(3)
 
 
 def options() -> Options:

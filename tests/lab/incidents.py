@@ -398,6 +398,8 @@ INCIDENTS = [
 WORDY = "wordy"
 SERVED = {"licman": "kodeks-of-licman", "licman-far": "kodeks-of-licman-far"}
 """A license manager's host, and the host whose Kodeks gets its key from there."""
+RUSSIAN = "evening"
+"""The host whose checks speak Russian."""
 HANGS = "frozen-hangs"
 """The host whose Kodeks takes connections and answers none."""
 HOSTS = {WORDY: "local", **{host: key for incident in INCIDENTS for host, key in incident.hosts.items()}}

@@ -169,12 +169,16 @@ def test_nrpe_answers_with_the_installed_commands(machine: ThrowawayMachine) -> 
     port = free_port()
     write(machine, "/etc/nagios/nrpe_local.cfg", f"server_port={port}\n")
     machine.run("install", "-d", "-o", "nagios", "-g", "nagios", "/run/nagios")
-    machine.run("nrpe", "-c", "/etc/nagios/nrpe.cfg", "-d")
-    write(machine, "/etc/nagios/kodeks.ini", "[license]\nproduct = generic\nlicense-expires = perpetual\n")
+    machine.run("nrpe", "-c", "/etc/nagios/nrpe.cfg", "-d", env={"KODEKS_LANGUAGE": "ru"})  # NRPE passes no environment on
+    ini = "[license]\nproduct = generic\nlicense-expires = perpetual\n"
+    write(machine, "/etc/nagios/kodeks.ini", ini)
     asked = [f"{PLUGINS}/check_nrpe", "-H", "127.0.0.1", "-p", str(port), "-c"]
     await_true("NRPE is up", lambda: machine.try_run(*asked[:-1]).code == 0, 20)
     answer = machine.try_run(*asked, "kodeks_license_30days")
-    assert (answer.code, answer.text[:18]) == (0, "USB_REDIRECTOR OK "), answer.text
+    assert (answer.code, answer.text[:28]) == (0, "USB_REDIRECTOR OK - license "), answer.text
+    write(machine, "/etc/nagios/kodeks.ini", ini + "language = ru\n")
+    answer = machine.try_run(*asked, "kodeks_license_30days")
+    assert (answer.code, answer.text[:29]) == (0, "USB_REDIRECTOR OK - лицензия "), answer.text
     # The ini has no other section, and each of the other checks says so.
     for command in ("kodeks_senselock", "kodeks_usb_redirector", "kodeks_xml"):
         answer = machine.try_run(*asked, command)

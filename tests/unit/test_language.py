@@ -16,21 +16,11 @@ from kodeks_monitoring.contract import language
 from kodeks_monitoring.contract.language import _, ngettext
 from kodeks_monitoring.contract.verdict import MAX_OUTPUT, OK, Verdict
 from lab import catalogue
-from lab.catalogue import english_of, forms_of
+from lab.catalogue import NAMES, english_of, forms_of
 from lab.run_check import CHECKS
 
 RUSSIAN = list(catalogue.messages_of(catalogue.stored()))
 HOW = "run: PYTHONPATH=checks:tests .venv/bin/python tests/lab/catalogue.py"
-
-LATIN = """
-SenseLock USB IP UDP HTTP HTTPS TLS XML ZIP SQLite UTF Python Windows USBGuard PrivateDevices libusb libusb_init systemctl systemd
-sysinfo dmesg vhci_hcd usbipd win usbsrvd generic seh utn
-Linux ini dev bus usb proc python exe dll linkml password checks
-pip install chmod o rwx kill CONT usbip detach port attach list state utnm root
-HOST PATH USER DATE SECONDS STATE CODE VID PID YYYY MM DD FILE perpetual ok zip source xml hidepid critical name a b x
-"""
-NAMES = set(LATIN.split())
-"""Latin words of Russian sentences: products, protocols, files, commands to type, options' values. Any other is an English word."""
 
 
 def placeholders(text: str) -> list[str]:

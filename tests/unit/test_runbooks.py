@@ -341,6 +341,26 @@ def test_the_table_of_perfdata_names_what_the_scenes_show() -> None:
     assert all(len(labels) >= 3 for labels in shown.values())
 
 
+VALUES = {"USB", "Redirector", "tusb", "vhci", "driver", "Senselock", "SenseIV", "Optical", "Mouse", "nagiosplugin", "usbclnt", "vhclientx", "LIST"}
+VALUES |= {"kodeks", "example", "smartlogin", "forwarded"}
+"""What is told in the scenes and is no word of a sentence: products, drivers, names of devices, hosts and users, values of options."""
+
+
+def english_words(output: str) -> list[str]:
+    """Latin words of a plugin's lines that are neither quoted nor options, paths, what a server said, names or values."""
+    sentences = re.sub(r"^[A-Z_]+ [A-Z]+ - | \| .*$", "", output, flags=re.MULTILINE)
+    sentences = re.sub(r"'[^']*'|сообщает: [^А-Яа-яЁё]*|(?<!\w)--?[a-z-]+|(?:https?:)?/[\w./@:-]+|\b[0-9a-f]{4}:[0-9a-f]{4}\b", " ", sentences)
+    return [word for word in re.findall("[A-Za-z_]{2,}", sentences) if word not in catalogue.NAMES | VALUES]
+
+
+def test_a_russian_line_is_russian() -> None:
+    lines = [quote.output for quote in QUOTES if quote.language == "ru" and re.match("|".join(SERVICES), quote.output)]
+    assert len(lines) > 50
+    # What a check says before it could read a catalogue is English.
+    assert {line for line in lines if english_words(line) and "the check cannot start" not in line} == set()
+    assert english_words("SENSELOCK OK - 1 ключ SenseLock: 0471:485d at 2-1 | keys=1") == ["at"]
+
+
 def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
     """Every number, word and date of a sentence counts."""
     shown = f"./check_usb_redirector.py --product usb-redirector --side client --device {KEY} --license-expires 2030-01-31"

@@ -15,7 +15,7 @@ import pytest
 from lab.engine_folders import Folder
 from lab.engine_process import await_true
 from lab.icinga_lab import AGENTS, IcingaAgent, IcingaHost, IcingaMaster, ServiceStatus, cluster_ports
-from lab.incidents import HANGS, HOSTS, INCIDENTS, SERVED, WORDY, Incident, Stage, Theatre
+from lab.incidents import HANGS, HOSTS, INCIDENTS, RUSSIAN, SERVED, WORDY, Incident, Stage, Theatre
 from lab.kodeks_machine import HANGING, KodeksMachine, plugin_folder
 from lab.kodeks_server import USER
 from lab.notify_sink import NotificationSink
@@ -87,12 +87,19 @@ def icinga_host(machine: KodeksMachine) -> IcingaHost:
     for manager, client in SERVED.items():
         if machine.name == client:
             kodeks["key_host"] = manager
-    return IcingaHost(machine.name, kodeks, {"kodeks_plugin_dir": str(machine.emulated)})
+    language = {"kodeks_language": "ru"} if machine.name == RUSSIAN else {}
+    return IcingaHost(machine.name, kodeks, {"kodeks_plugin_dir": str(machine.emulated), **language})
 
 
 @pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.title)
 def test_messages(site: Site, incident: Incident) -> None:
     site.theatre.judge(incident)
+
+
+@pytest.mark.parametrize(("service", "words"), [("SenseLockKeyStatus", "ключ"), ("UsbForwarderLicenseExpiring", "лицензия на программу проброса")])
+def test_a_host_speaks_russian(service: str, words: str, site: Site) -> None:
+    """In each scene of its evening: on the agent, and on the master, which judges the license."""
+    assert words in site.icinga.services(RUSSIAN)[service].output
 
 
 def test_a_long_answer_arrives_whole(site: Site) -> None:
