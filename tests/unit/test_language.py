@@ -23,7 +23,7 @@ RUSSIAN = list(catalogue.messages_of(catalogue.stored()))
 HOW = "run: PYTHONPATH=checks:tests .venv/bin/python tests/lab/catalogue.py"
 
 LATIN = """
-SenseLock USB IP UDP HTTP HTTPS TLS XML ZIP SQLite UTF Python Linux Windows USBGuard PrivateDevices libusb libusb_init systemctl systemd
+SenseLock USB IP UDP HTTP HTTPS TLS XML ZIP SQLite UTF Python Windows USBGuard PrivateDevices libusb libusb_init systemctl systemd
 sysinfo dmesg vhci_hcd usbipd win usbsrvd generic seh utn
 Linux ini dev bus usb proc python exe dll linkml password checks
 pip install chmod o rwx kill CONT usbip detach port attach list state utnm root
