@@ -24,6 +24,7 @@ from lab.faults import Certificate, Connection, Fault, Port, PortState
 from lab.kodeks_server import PASSWORD, USER, KodeksServer, Kodweb, Licenses, Refusal
 from lab.run_check import PUNCTUAL, Outcome, command, run_check, run_process
 
+SHORT = "1.5"  # seconds: a limit that is to be reached
 PAGE = "/admin/lic"
 REPORT = "/sysinfo/si_save_request"
 LOGIN = ("-l", USER)
@@ -301,8 +302,8 @@ FAULTS = {
     Fault.EMPTY: EARLY,
     Fault.RESET: EARLY,
     Fault.GARBAGE: EARLY,
-    Fault.DRIP_HEADERS: "timed out after 1.5 s while waiting for {at}",
-    Fault.DRIP_BODY: "timed out after 1.5 s while reading {at}",
+    Fault.DRIP_HEADERS: "timed out after {limit} s while waiting for {at}",
+    Fault.DRIP_BODY: "timed out after {limit} s while reading {at}",
     Fault.LENGTH_TOO_LONG: EARLY,
     Fault.CUT_CHUNK: EARLY,
     Fault.BAD_CHUNK: EARLY,
@@ -322,18 +323,18 @@ SLOW = {Fault.SILENT, Fault.DRIP_HEADERS, Fault.DRIP_BODY}
 @pytest.mark.parametrize("fault", [*FAULTS, *REFUSING_FAULTS], ids=lambda fault: fault.value)
 def test_faults(fault: Fault, source: str, request_line: str, path: str) -> None:
     with KodeksServer(faults={request_line: fault}, pace=0.1) as server:
-        outcome = ask(server, "--source", source, "--unreachable", "warning", "-t", "1.5" if fault in SLOW else "10")
-    sentence = {**FAULTS, **REFUSING_FAULTS}[fault].format(at=server.url + path, url=server.url)
+        outcome = ask(server, "--source", source, "--unreachable", "warning", "-t", SHORT if fault in SLOW else "10")
+    sentence = {**FAULTS, **REFUSING_FAULTS}[fault].format(at=server.url + path, url=server.url, limit=SHORT)
     expected = f"WARNING - {sentence} | key_state=1" if fault in FAULTS else f"UNKNOWN - {sentence} | key_state=3"
     assert said(outcome).replace("reading the answer", f"reading {server.url}{path}") == expected
-    assert fault not in SLOW or outcome.seconds < 1.5 + PUNCTUAL
+    assert fault not in SLOW or outcome.seconds < float(SHORT) + PUNCTUAL
 
 
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.DRIP_HEADERS])
 def test_the_state_of_the_time_limit_outranks_that_of_unreachable(fault: Fault) -> None:
     with KodeksServer(faults={"*": fault}, pace=0.1) as server:
-        assert ask(server, "-t", "1.5", "--unreachable", "warning").code == 1
-        assert ask(server, "-t", "1.5:critical", "--unreachable", "warning").code == 2
+        assert ask(server, "-t", SHORT, "--unreachable", "warning").code == 1
+        assert ask(server, "-t", f"{SHORT}:critical", "--unreachable", "warning").code == 2
 
 
 CUT_OR_ENDLESS = [
@@ -359,9 +360,9 @@ def test_answers_that_are_too_short_or_too_long(source: str, fault: Fault, line:
 )
 def test_ports(state: PortState, why: str) -> None:
     with KodeksServer(port=state) as server:
-        outcome = ask(server, "--unreachable", "critical", "-t", "1.5")
+        outcome = ask(server, "--unreachable", "critical", "-t", SHORT)
     assert said(outcome) == f"CRITICAL - no connection to 127.0.0.1 port {server.port}: {why}; {CHECK_SERVER} | key_state=2"
-    assert outcome.seconds < 1.5 + PUNCTUAL
+    assert outcome.seconds < float(SHORT) + PUNCTUAL
 
 
 def test_names_that_do_not_resolve(tmp_path: Path) -> None:
@@ -369,7 +370,7 @@ def test_names_that_do_not_resolve(tmp_path: Path) -> None:
     missing = run_check("kodeks_xml", "-H", "kodeks.invalid", "--unreachable", "2", "-t", "5")
     assert said(missing).startswith("CRITICAL - no connection to kodeks.invalid port 80: ") and said(missing).endswith(f"; {CHECK_SERVER} | key_state=2")
     (tmp_path / "sitecustomize.py").write_text("import socket, time\nsocket.getaddrinfo = lambda *a, **k: time.sleep(60)\n")
-    silent = run_check("kodeks_xml", "-H", "kodeks.example", "--unreachable", "1", "-t", "1.5", env={"PYTHONPATH": str(tmp_path)})
+    silent = run_check("kodeks_xml", "-H", "kodeks.example", "--unreachable", "1", "-t", SHORT, env={"PYTHONPATH": str(tmp_path)})
     assert said(silent) == (
         f"WARNING - no connection to kodeks.example port 80: the name server does not answer; {CHECK_SERVER} | key_state=1")
 

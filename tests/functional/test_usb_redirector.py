@@ -30,6 +30,7 @@ from lab.usb_bus import AS_NOBODY, UsbBus, VhciPort
 from lab.usbip_server import SenseLockKey, UsbIpServer
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
+SHORT = "1.5"  # seconds: a limit that is to be reached
 KEY = "0471:485d"
 DATED = ("--license-expires", "perpetual")
 TERM = "license of USB Redirector is perpetual; "
@@ -163,7 +164,7 @@ DEFAULT = "has no default here, name a --list-command, a --process, a --service 
                      id="a list nobody can read"),
         pytest.param("--product usb-over-network --list-command x", "the list of USB over Network has no publicly known form: "
                      f"use --process, --service or -H{HELP}", id="a list nobody has seen"),
-        pytest.param("--product usbipd-win --device x", f"nothing to judge: usbipd-win {DEFAULT}", id="no tool on this system"),
+        pytest.param("--product usbipd-win --side client --device x", f"nothing to judge: usbipd-win {DEFAULT}", id="no tool of this side"),
         pytest.param("--product virtualhere --side server --device x", f"nothing to judge: VirtualHere {DEFAULT}", id="a device in no list"),
         pytest.param("--product virtualhere -p 7575", f"-p needs -H{HELP}", id="port alone"),
         pytest.param("--product generic -H x", f"-H and -p belong together, no usual port of the forwarder is known{HELP}", id="host alone"),
@@ -184,6 +185,7 @@ DEFAULT = "has no default here, name a --list-command, a --process, a --service 
         pytest.param("--product virtualhere --list-command ''", f"argument --list-command: '' names no command{HELP}", id="empty command"),
         pytest.param("--product virtualhere --list-command '\"a'", f"argument --list-command: '\"a' cannot be read: No closing quotation{HELP}", id="open quotation"),
         pytest.param("--product generic --process ''", f"argument --process: it is empty{HELP}", id="empty process"),
+        pytest.param("--product generic --process /usr/bin/usbsrvd", f"--process is a name, without a folder{HELP}", id="a process with its folder"),
         pytest.param("--product generic -H 'a b' -p 1", f"argument -H/--hostname: 'a b' is no host name or address{HELP}", id="no host"),
     ],
 )  # fmt: skip
@@ -512,7 +514,7 @@ def test_the_server_of_usbip() -> None:
         server.freeze()
         place = f"{server.host}:{server.port}"
         frozen = expect(CRITICAL, f"forwarder does not answer at {place} (it takes the connection and says nothing: frozen?) | time=Ts;;;0")
-        assert usbip(server, "--device", KEY, "-t", "1") == frozen
+        assert usbip(server, "--device", KEY, "-t", SHORT) == frozen
 
 
 def test_the_real_tool_where_no_device_is_offered() -> None:
@@ -545,7 +547,7 @@ DEVLIST = bytes.fromhex("0111000500000000")
 )  # fmt: skip
 def test_a_server_that_answers_otherwise(options: dict[str, Any], state: int, text: str) -> None:
     with UsbIpServer(**options) as server:
-        assert usbip(server, "--device", KEY, "-t", "1.2") == expect(state, text.replace("{place}", f"{server.host}:{server.port}") + " | time=Ts;;;0")
+        assert usbip(server, "--device", KEY, "-t", SHORT) == expect(state, text.replace("{place}", f"{server.host}:{server.port}") + " | time=Ts;;;0")
 
 
 def attached(bus: UsbBus, *arguments: str) -> tuple[int, str]:
@@ -709,7 +711,7 @@ def test_a_silent_server_holds_only_what_came_from_it() -> None:
 def test_port(open_port: Any, state: int, text: str) -> None:
     with open_port() as port:
         expected = expect(state, text.replace("{place}", f"127.0.0.1:{port}"))
-        assert redirector("-H", "127.0.0.1", "-p", str(port), "-t", "1") == expected
+        assert redirector("-H", "127.0.0.1", "-p", str(port), "-t", SHORT) == expected
 
 
 def test_a_name_without_address() -> None:

@@ -169,8 +169,8 @@ class WindowsMachine:
 
     def run_process(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, version: str = USUAL, patience: float = 60, **_: object) -> Outcome:
         """lab.run_check.run_process for a command line of lab.run_check.command: the interpreter and the checks are swapped."""
-        python, program, *arguments = argv
-        del python
+        program, *arguments = argv[1:]
+        assert Path(program).parent == CHECKS, f"no command line of a check: {argv}"
         return self.run(quoted(self.python(version), rf"C:\Program Files\kodeks\{Path(program).name}", *arguments), env=env, patience=patience)
 
 

@@ -39,11 +39,23 @@ def test_libusb_beside_python_is_found(version: str, windows: WindowsMachine) ->
 # --- Code pages -----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module", autouse=True)
+def console(windows: WindowsMachine) -> None:
+    """The program that shows what is on a console."""
+    shutil.copy(compiled("console.c"), windows.disk / "console.exe")
+
+
 @pytest.mark.parametrize(("code_page", "shown"), [("866", "журнал"), ("1251", "журнал"), ("437", ascii("журнал")[1:-1]), ("65001", "журнал")])
 def test_a_console_keeps_its_code_page(code_page: str, shown: str, windows: WindowsMachine) -> None:
-    shutil.copy(compiled("console.c"), windows.disk / "console.exe")
     screen = windows.run(quoted(r"C:\console.exe", code_page, *windows.command("usb_redirector", *GENERIC, "--process", "журнал")))
     assert screen.text.startswith(f"USB_REDIRECTOR CRITICAL - process {shown} is not running: start it | processes=0;;;0 ")
+
+
+@pytest.mark.parametrize("code_page", ["866", "1251", "65001"])
+def test_a_console_shows_russian_sentences(code_page: str, windows: WindowsMachine) -> None:
+    words = windows.command("usb_redirector", *GENERIC, "--process", "a/b", "--language", "ru")
+    screen = windows.run(quoted(r"C:\console.exe", code_page, *words)).text
+    assert screen.startswith("USB_REDIRECTOR UNKNOWN - --process - это имя процесса без папки; список параметров: ")
 
 
 @pytest.mark.parametrize("way", ["direct", "zabbix"])

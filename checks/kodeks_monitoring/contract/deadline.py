@@ -131,9 +131,8 @@ def _rendered(verdict: Verdict) -> bytes:
 
 
 def output_encoding() -> str:
-    """UTF-8, which engines require in whatever locale they start a check; a terminal keeps its own.
-
-    sys.stdout.encoding is no answer: Windows' console has a code page for whoever writes bytes to it."""
+    """UTF-8, which engines require in whatever locale they start a check; a terminal keeps its own."""
+    # Not sys.stdout.encoding: Windows' console has a code page for whoever writes bytes to it.
     return os.device_encoding(1) or "utf-8"
 
 

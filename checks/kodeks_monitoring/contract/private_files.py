@@ -54,9 +54,8 @@ def read_private(path: str, purpose: str, limit: int = 4096, private: bool = Tru
 
 
 def decoded(content: bytes) -> str:
-    """The text of a file or of a program's output, without a byte order mark, with "\\n" as line end.
-
-    PowerShell writes UTF-16. Bytes that are not UTF-8 survive as surrogates."""
+    """The text of a file or of a program's output, with "\\n" as line end. PowerShell writes UTF-16. Bytes
+    that are not UTF-8 survive as surrogates."""
     utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = content.decode("utf-16", "replace") if utf16 else content.decode("utf-8", "surrogateescape")
     return text.lstrip("\ufeff").replace("\r\n", "\n")

@@ -12,6 +12,7 @@ from .language import _
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 STATE_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 RANKED = (OK, WARNING, UNKNOWN, CRITICAL)  # by how bad they are: an operator must see a proven fault first
+PLAIN = str.maketrans("—«»", "-\"\"")  # Russian sentences on a console: code page 866 has none of these
 MAX_OUTPUT = 4000  # bytes: Nagios' worker loses bytes beyond a read of 4096 (measured with 4.4.6)
 
 _secrets: list[str] = []  # the longest first, since a short one may be a part of it
@@ -82,7 +83,8 @@ class Verdict(NamedTuple):  # the last of this file, so that a cut copy lacks it
         encoding lacks becomes a backslash escape."""
 
         def encoded(text: str) -> bytes:
-            return text.encode(encoding, "backslashreplace")
+            plain = text if encoding.lower() == "utf-8" else text.translate(PLAIN)
+            return plain.encode(encoding, "backslashreplace")
 
         tail = encoded(" | " + " ".join(self.perfdata) if self.perfdata else "") + b"\n"
         sentence = clean(self.sentence, MAX_OUTPUT) or _("no text")
