@@ -29,7 +29,7 @@ KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
 LATIN = """
 SenseLock USB IP UDP HTTP HTTPS TLS XML ZIP SQLite UTF Python Windows USBGuard PrivateDevices libusb libusb_init systemctl systemd
 sysinfo dmesg vhci_hcd usbipd win usbsrvd generic seh utn
-ini dev bus usb proc python exe dll linkml password checks
+Linux ini dev bus usb proc python exe dll linkml password checks
 pip install chmod o rwx kill CONT usbip detach port attach list state utnm root
 HOST PATH USER DATE SECONDS STATE CODE VID PID YYYY MM DD FILE perpetual ok zip source xml hidepid critical name a b x
 """
