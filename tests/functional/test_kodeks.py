@@ -180,7 +180,7 @@ def test_page_encodings(content_type: str, body: bytes) -> None:
 # --- Cookies, logins, refusals ----------------------------------------------------------------------------------------
 
 NO_LICENSE = "UNKNOWN - the server has no free user license to read {url}{path}: end a session there"
-REFUSED = "UNKNOWN - login refused for user smartlogin at {url}{path}: check --password-file and the user's rights"
+REFUSED = "UNKNOWN - login refused for user smartlogin at {url}{path}: check the password and the user's rights"
 WRONG_USERS = {"users": {USER: "another"}}
 
 
@@ -312,7 +312,7 @@ FAULTS = {
 }
 REFUSING_FAULTS = {  # not a matter of reachability: UNKNOWN whatever --unreachable says
     Fault.ENDLESS_307: "{url} redirects without end: more than 5 times; check -p and -S",
-    Fault.UNAUTHORIZED: "login refused for user smartlogin at {at}: check --password-file and the user's rights",
+    Fault.UNAUTHORIZED: "login refused for user smartlogin at {at}: check the password and the user's rights",
     Fault.NOT_FOUND: "HTTP 404 from {at}: wrong page, or the user lacks the right to see it",
 }
 SLOW = {Fault.SILENT, Fault.DRIP_HEADERS, Fault.DRIP_BODY}

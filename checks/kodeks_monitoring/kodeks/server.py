@@ -220,7 +220,7 @@ class Server:
             raise Problem(_("{url} asks for a login: give -l USER and --password-file", url))
         if reason:
             raise Problem(_("login refused for user {name} at {url}: "
-                            "check --password-file and the user's rights", name, url))  # fmt: skip
+                            "check the password and the user's rights", name, url))  # fmt: skip
         if answer.status == 403:
             raise Problem(_("{user} may not read {url} (HTTP 403): check the user's rights", user, url))
         if answer.status == 503 and (answer.from_kodeks or not answer.headers.get("server", "")):

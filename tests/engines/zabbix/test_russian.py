@@ -34,7 +34,7 @@ WELL = {
     "key": "SENSELOCK OK - 1 ключ SenseLock: 0471:485d на 1-1 | keys=1 forwarded=1 key_state=0",
     "server": "KODEKS_XML OK - ключ SenseLock работает | working=1 key_state=0",
 }
-LOST = "SENSELOCK CRITICAL - среди 3 устройств USB нет ключа SenseLock | keys=0 forwarded=0 key_state=2"
+LOST = "SENSELOCK CRITICAL - ключа SenseLock нет: на шине 3 USB-устройства | keys=0 forwarded=0 key_state=2"
 LINK = '<a href="https://wiki.example/books/ru/{}.md">Развёрнутое описание аварии</a>'
 
 
@@ -146,9 +146,9 @@ def test_an_incident_is_told_in_russian(office: Office) -> None:
     link = LINK.format("SenseLockKeyStatus")
     assert shape(first) == (
         f"<b>FIRING</b> <code>SenseLockKeyStatus</code>\n{INSTALLATION}\n"
-        f"Ключ SenseLock: среди 3 устройств USB нет ключа SenseLock; программа проброса: не отслеживается\n{frame}\n{link}"
+        f"Ключ SenseLock: ключа SenseLock нет: на шине 3 USB-устройства; программа проброса: не отслеживается\n{frame}\n{link}"
     )
-    office.lab.wait_for("the first broken link", lambda: office.value("kodeks.first").startswith("Ключ SenseLock: среди 3 "), LATEST)
+    office.lab.wait_for("the first broken link", lambda: office.value("kodeks.first").startswith("Ключ SenseLock: ключа SenseLock нет"), LATEST)
     acknowledge(office, "еду")
     assert shape(office.message(2)) == (
         f"<b>ИЗМЕНЕНИЕ</b> <code>SenseLockKeyStatus</code>\n{INSTALLATION}\n"
