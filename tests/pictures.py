@@ -6,7 +6,7 @@ The chain is drawn here, once for both languages. The Telegram messages are what
 of check_usb_redirector in two scenes of the evening, put into the trigger's own event name, told by the media type's
 script under zabbix_js to a Bot API on loopback, which refuses what Telegram would refuse. Only the bubbles around them
 are drawn, by Debian's package chromium. The picture carries the words of its messages (PNG, iTXt), so that a test can
-tell whether the product still says them. docs/zabbix-dashboard.png is a photograph of a frontend, made by hand.
+tell whether the product still says them. docs/zabbix-dashboard*.png are photographs of a 7.0 frontend, made by hand.
 """
 
 from __future__ import annotations
@@ -179,14 +179,14 @@ STORM = {  # the machine with the keys lost its power, and with it the license m
 }
 
 
-def sentences() -> dict[str, str]:
+def sentences(language: str) -> dict[str, str]:
     """What check_usb_redirector says in the scenes that are told: the text between the state and the perfdata."""
     found = {}
     with tempfile.TemporaryDirectory(prefix="pictures.") as folder, Evening(Path(folder), daemon="usbsrvd") as evening:
         env = {**evening.env, "PATH": f"{evening.folder}:/usr/sbin:/usr/bin:/sbin:/bin"}
         for scene in ("license expired", "recovered"):
             evening.play(scene)
-            options = ["--product", "usb-redirector", "--side", "client", "--device", KEY]
+            options = ["--product", "usb-redirector", "--side", "client", "--device", KEY, "--language", language]
             outcome = run_process(command("usb_redirector", *options, "--license-expires", evening.license_ends().isoformat()), env=env)
             found[scene] = outcome.line.partition(" - ")[2].partition(" | ")[0]
     return found
@@ -254,8 +254,7 @@ class Chat:
 
 def chats() -> list[Chat]:
     """The same three messages in every language."""
-    said = sentences()
-    return [Chat(language, said) for language in LANGUAGES]
+    return [Chat(language, sentences(language)) for language in LANGUAGES]
 
 
 def words(found: Sequence[Chat]) -> str:
