@@ -1,4 +1,4 @@
-"""One Windows machine for all suites here: on one worker, beside whatever else runs."""
+"""A Windows machine for the tables of tests/functional, and one for all else here: each on a worker, beside whatever else runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ HERE = Path(__file__).resolve().parent
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that needs the machine shares a worker."""
+    """All that shares a machine shares a worker."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("wine"))
+            tables = item.path.stem in ("test_tables", "test_versions")
+            item.add_marker(pytest.mark.xdist_group("wine-tables" if tables else "wine"))
 
 
 @pytest.fixture(scope="session")

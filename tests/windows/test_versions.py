@@ -8,8 +8,8 @@ import pytest
 from lab.functional_tables import TABLES, TESTS
 from lab.windows import USUAL, VERSIONS, WindowsMachine
 
-NAMES = ("kodeks_certificates", "kodeks_ports", "kodeks_ipv6_and_no_proxy", "kodeks_without_login", "kodeks_the_login_follows_no_redirect_elsewhere",
-         "kodeks_a_live_report_of_real_size", "usb_redirector_states", "usb_redirector_port", "usb_redirector_the_server_of_usbip",
+NAMES = ("kodeks_a_server_that_speaks_tls_and_refuses", "kodeks_ports", "kodeks_ipv6_and_no_proxy", "kodeks_without_login",
+         "kodeks_a_live_report_of_real_size", "usb_redirector_captured_list", "usb_redirector_port",
          "contract_broken_nagiosplugin_is_a_sentence")  # fmt: skip
 globals().update({f"test_{name}": TESTS[f"test_{name}"] for name in NAMES})
 kodeks, check = TABLES["kodeks"].kodeks, TABLES["contract"].check  # fixtures
