@@ -63,7 +63,7 @@ def read(product: str, output: bytes | str) -> Listing | Finding | str:
 
 def devices(reading: Listing | Finding | str) -> tuple[Device, ...]:
     assert isinstance(reading, Listing), reading
-    return reading.devices
+    return tuple(device._replace(server="") for device in reading.devices)  # test_the_far_machine tests the servers
 
 
 # --- Every capture --------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def product_of(name: str) -> str:
 
 def read_sample(name: str, raw: bytes | None = None) -> tuple[Device, ...] | Finding | str:
     reading = read(product_of(name), sample(name) if raw is None else raw)
-    return reading.devices if isinstance(reading, Listing) else reading
+    return devices(reading) if isinstance(reading, Listing) else reading
 
 
 def test_every_sample_has_an_expectation_and_a_source() -> None:
@@ -225,6 +225,25 @@ def test_a_capture_is_read(name: str) -> None:
 )
 def test_a_capture_in_another_dress_is_the_same(name: str, change: Any) -> None:
     assert read_sample(name, change(sample(name))) == CAPTURES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "servers"),
+    [
+        pytest.param("usbclnt-list-key-connected-constructed.txt", ["192.0.2.20:32032"], id="USB Redirector"),
+        pytest.param("usbclnt-list-2023-full.txt", ["10.147.17.8:32032"] * 2, id="USB Redirector, of several"),
+        pytest.param("usbsrv-list-two-devices.txt", ["", ""], id="USB Redirector's server"),
+        pytest.param("virtualhere-list-key-own-use-constructed.txt", ["LICENSEHUB:7575"], id="VirtualHere"),
+        pytest.param("digi-awusbmanager-list.txt", ["127.0.0.1:18574"], id="Digi"),
+        pytest.param("usb-network-gate-key-connected-constructed.txt", ["192.0.2.20:56228"], id="USB Network Gate"),
+        pytest.param("usb-network-gate-ls-shared.txt", [""], id="USB Network Gate's server"),
+        pytest.param("usbip-port-key.txt", [""], id="USB/IP, where the kernel knows"),
+    ],
+)
+def test_the_far_machine(name: str, servers: list[str]) -> None:
+    reading = read(product_of(name), sample(name))
+    assert isinstance(reading, Listing)
+    assert [device.server for device in reading.devices] == servers
 
 
 LOST = "not connected to {}, is the forwarder on, and reachable from here?"

@@ -46,13 +46,15 @@ TWO_WAYS = Finding(UNKNOWN, N_("is in a line that can be read in two ways: ask t
 
 class Device(NamedTuple):
     """One device: `usb_id` is "vid:pid" in lower case, "" where the list names none; `place` its address;
-    `devid` the bus and device number at a USB/IP server, as in machine.usb.VhciPort."""
+    `devid` the bus and device number at a USB/IP server, as in machine.usb.VhciPort; `server` is "HOST:PORT"
+    of the machine that it comes from, "" where the list names none."""
     name: str
     usb_id: str
     state: Finding
     user: str = ""
     place: str = ""
     devid: int = 0
+    server: str = ""
 
 
 class Listing(NamedTuple):
@@ -73,7 +75,8 @@ class Product(NamedTuple):
     command, or "process:NAME", "service:NAME". `read` reads the lines of its list: a Listing, or a Finding if
     the tool says in known words why there is none, or None if this is no whole list; without `read` nobody
     has published one. `exit_codes` are those of a tool that answers by them alone: (part, Finding). A tool
-    whose `exit_code_counts` is False ends with any code."""
+    whose `exit_code_counts` is False ends with any code. `traces` are more names by which kodeks_setup finds
+    it, "process:PATTERN", "service:NAME", "program:FILE", with the side that each one proves, "" = either."""
     title: str
     needs_license: bool = False
     port: int = 0
@@ -81,6 +84,7 @@ class Product(NamedTuple):
     read: Callable[[Lines], Reading] | None = None
     exit_codes: Mapping[int, tuple[str, Finding]] = {}
     exit_code_counts: bool = True
+    traces: Mapping[str, str] = {}
 
 
 def product_names() -> list[str]:

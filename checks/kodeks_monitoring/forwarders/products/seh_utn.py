@@ -6,7 +6,7 @@ from ..product import CRITICAL, OK, UNKNOWN, Finding, Product
 
 _IN_USE = N_("the key is in use, and nobody knows by whom: --utn-code 25=ok if this is by design")
 _OFF = Finding(CRITICAL, N_("the connection to the dongle server fails: is it on, and reachable from here?"))
-PRODUCT = Product("SEH UTN", exit_codes={
+PRODUCT = Product("SEH UTN", traces={"program:utnm": "client"}, exit_codes={
     0: ("device", Finding(OK, N_("the dongle server answers for the key"))),
     23: ("device", Finding(OK, N_("the key is plugged in"))),
     24: ("device", Finding(CRITICAL, N_("the key is not available at the dongle server"))),

@@ -26,7 +26,7 @@ def _read_device(line: str) -> Device:
     match = re.fullmatch(_WINDOWS, line)
     if match:  # it lists what a server offers to everybody: the user may be any machine
         state = states.USED_SOMEWHERE if match[3] else states.DISCONNECTED
-        return Device(match[1].strip(), "", state, match[3] or "", match[2])
+        return Device(match[1].strip(), "", state, match[3] or "", match[2], server=match[2])
     word, blank, rest = line.partition(" ")
     fields = rest.split(",")  # nothing quotes a comma within a name: it makes one field too many
     if "\t" in line or len(fields) != 14 or word not in ("remote", "shared", *_STATES):
@@ -34,7 +34,8 @@ def _read_device(line: str) -> Device:
     user = "" if word in _STATES else fields[10]
     used = states.SERVED if word == "shared" else states.USED
     place = fields[4] if word == "shared" else f"{fields[0]}:{fields[2]}"
-    return Device(fields[6].strip(), "", _STATES.get(word, used if user else states.OFFERED), user, place)
+    state = _STATES.get(word, used if user else states.OFFERED)
+    return Device(fields[6].strip(), "", state, user, place, server="" if word == "shared" else place)
 
 
 # Exit codes are unreliable, a line with "Error:" is what tells (vendor's manual).

@@ -5,4 +5,5 @@ from ..product import Product
 PRODUCT = Product(
     "USB over Network", needs_license=True,
     sources={("server", "posix"): "process:ftusbnetd", ("server", "nt"): "service:ftnlsv3"},
+    traces={"program:/opt/ftusbnet/bin/ftusbnetctl": ""},
 )  # fmt: skip

@@ -46,12 +46,12 @@ def read(lines: Lines) -> Reading:
 
 
 def _read_section(body: Lines, remote: bool, devices: list[Device], lost: list[str]) -> None:
-    connected = not remote
+    connected, far = not remote, ""
     for block in states.blocks(body, _HEAD):
         server = fits(block, r" +[0-9]+: USB server at (\S+)", _STATUS) if remote else []
         if server:
-            connected = server[1][3] == "connected"
-            lost += [] if connected else [server[0][1]]
+            connected, far = server[1][3] == "connected", server[0][1]
+            lost += [] if connected else [far]
             continue
         device = _read_device(block, remote)
         if device.state == states.NOT_UNDERSTOOD:
@@ -59,7 +59,7 @@ def _read_section(body: Lines, remote: bool, devices: list[Device], lost: list[s
         elif not connected:
             state = states.unknown_state(_("its server is not known to be connected"))
             device = device._replace(state=state)
-        devices.append(device)
+        devices.append(device._replace(server=far))
 
 
 def _read_device(block: Lines, remote: bool) -> Device:
@@ -73,8 +73,10 @@ def _read_device(block: Lines, remote: bool) -> Device:
     return Device(head[2].strip(), usb_id, state, status if used else "", place)
 
 
+# The Linux tools name the daemon usbsrvd in their error; the service is in wrappers of the Windows tool.
 PRODUCT = Product(
     "USB Redirector", needs_license=True, port=32032, read=read,
     sources={("server", "posix"): "usbsrv -list", ("server", "nt"): "usbrdrsh.exe -list-devices",
              ("client", "posix"): "usbclnt -list", ("client", "nt"): "usbrdrltsh.exe -list"},
+    traces={"process:usbsrvd": "", "service:usbredirectorsrv": ""},
 )  # fmt: skip

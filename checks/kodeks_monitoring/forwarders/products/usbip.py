@@ -96,4 +96,4 @@ def read_devlist(take: Callable[[int], bytes], server: str) -> "list[Device]":
     return devices
 
 
-PRODUCT = Product("USB/IP", port=3240, read=read)
+PRODUCT = Product("USB/IP", port=3240, read=read, traces={"process:usbipd": "server"})

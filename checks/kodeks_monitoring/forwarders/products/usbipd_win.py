@@ -37,4 +37,5 @@ def _read_device(
 
 PRODUCT = Product(
     "usbipd-win", port=3240, read=read, sources={("server", "nt"): "usbipd state"},
+    traces={"service:usbipd": "server"},
 )  # fmt: skip
