@@ -34,18 +34,17 @@ from kodeks_monitoring.kodeks import page, record, report
 from kodeks_monitoring.kodeks.server import Server, Unreachable
 from kodeks_monitoring.kodeks.texts import WORKS, Reading, worst_of
 
-LICENSE_PAGE = "/admin/lic"
 REPORT_PAGE = "/sysinfo/si_save_request"
 
 
 def read_page(server: Server) -> Reading:
     """The bindings on the license page."""
-    answer = server.page("GET", LICENSE_PAGE)
+    answer = server.page("GET", page.LICENSE_PAGE)
     bindings = page.PageText(answer.text).bindings
     if not bindings:
         raise answer.not_kodeks(_("no binding line"))
     state, sentence = worst_of(bindings)
-    hints = {OK: _(" (binding of {page})", LICENSE_PAGE), UNKNOWN: _("; look at the page in a browser")}
+    hints = {OK: _(" (binding of {page})", page.LICENSE_PAGE), UNKNOWN: _("; look at the page in a browser")}
     lines = tuple(_("binding: {sentence}", binding.sentence) for binding in bindings)
     return Reading(Finding(state, sentence + hints.get(state, "")), lines=lines)
 

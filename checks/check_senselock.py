@@ -28,18 +28,7 @@ from kodeks_monitoring.contract.run import Finding, Number, Part, Says, judge, r
 from kodeks_monitoring.contract.verdict import CRITICAL, OK, UNKNOWN, Problem, clean
 from kodeks_monitoring.machine import usb
 
-KEYS = {
-    "0471:485d": "SenseIV v2.x",
-    "1bc0:0013": "Elitee-e",
-    "1bc0:0014": "Elite4",
-    "1bc0:0020": "iToken",
-    "1bc0:0021": "Mikey",
-    "1bc0:0051": "Elite5",
-    "1bc0:0055": "Elite5 v3.x",
-    "1bc0:485d": "EliteIV",
-}
-"""SenseLock keys by VID:PID (usb.ids). The vendor alone is not enough: it makes other tokens, too."""
-VENDOR = "1bc0:"
+VENDOR = "1bc0:"  # it makes other tokens, too
 
 class Device(NamedTuple):
     """One USB device as far as it can be known without opening it.
@@ -75,7 +64,7 @@ class UsbBus(nagiosplugin.Resource):
 
     def __init__(self, values: argparse.Namespace) -> None:
         self.values = values
-        self.wanted = values.usb_id or list(KEYS)
+        self.wanted = values.usb_id or list(usb.KEYS)
         self.present = False
         self.devices: Sequence[Device] = ()
         self.keys: Sequence[Device] = ()
@@ -111,7 +100,7 @@ class UsbBus(nagiosplugin.Resource):
 
     def device(self, usb_id: str, name: str, obstacle: str = "", strings: Sequence[str] = ()) -> Device:
         """The device with what sysfs knows of it. Each of the strings may have to be waited for."""
-        model = KEYS.get(usb_id, _("unnamed device"))
+        model = usb.KEYS.get(usb_id, _("unnamed device"))
         if not os.path.isdir(f"{usb.USB_DEVICES}/{name}"):  # no sysfs on this system, or unplugged by now
             return Device(usb_id, name, model, None, usb.Location("unknown"))
         serial = read_string(name, "serial") if "serial" in strings else None
@@ -255,7 +244,7 @@ def absence(bus: UsbBus) -> str:
                         len(bus.devices))  # fmt: skip
     if bus.values.usb_id:
         sentence += _(" (looked for: {usb_ids})", ", ".join(sorted(set(bus.wanted))[:5]))
-    closest = [item for item in bus.devices if item.usb_id in KEYS or item.usb_id.startswith(VENDOR)]
+    closest = [item for item in bus.devices if item.usb_id in usb.KEYS or item.usb_id.startswith(VENDOR)]
     if not closest:
         return sentence
     return _("{no_key}, but {usb_id} at {place} may be one: if it is, give its --usb-id",

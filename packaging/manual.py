@@ -1,6 +1,6 @@
-"""Man pages and bash completion of the checks, made from their option parsers.
+"""Man pages and bash completion of the checks and of kodeks_setup, made from their option parsers.
 
-    python3 packaging/manual.py FOLDER      writes FOLDER/check_*.1 and FOLDER/completions/check_*
+    python3 packaging/manual.py FOLDER      writes FOLDER/check_*.1 and FOLDER/completions/check_*, ...
 
 argparse-manpage writes the pages, shtab the completion; build.py puts both into the Debian package. Nothing
 that is generated is kept in the repository: nothing can disagree with --help.
@@ -95,7 +95,7 @@ def completion(check: str) -> str:
 def main() -> None:
     folder = Path(sys.argv[1])
     (folder / "completions").mkdir(parents=True, exist_ok=True)
-    for check in sorted(path.stem for path in CHECKS.glob("check_*.py")):
+    for check in sorted(path.stem for path in CHECKS.glob("*.py")):
         (folder / f"{check}.1").write_text(man_page(check), encoding="utf-8")
         (folder / "completions" / check).write_text(completion(check), encoding="utf-8")
 

@@ -17,6 +17,7 @@ LAB_MODULES = {
     "lab.kodeks_machine": "umockdev",
     "lab.libusb_worlds": "a compiler",
     "lab.throwaway_machine": "root",
+    "lab.machine_to_set_up": "root",
     "lab.bare_python": "root",
     "lab.engine_folders": "an engine",
     "lab.windows": "Wine",

@@ -111,6 +111,15 @@ def test_the_libraries_of_the_distribution_suffice(machine: ThrowawayMachine) ->
     assert outcome.code == 2, outcome.text
 
 
+def test_kodeks_setup_is_a_command_and_knows_what_the_package_has_put_in_place(machine: ThrowawayMachine) -> None:
+    said = machine.try_run("kodeks_setup", "--write", "--license-expires", "perpetual")
+    folder, name = AGENT_FOLDERS[0], PARAMETERS
+    assert (said.code, f"{folder}/{name} says what is here now" in said.text) == (3, True), said.text
+    for ini in ("/etc/nagios/kodeks.ini", "/etc/zabbix/kodeks.ini", "/etc/icinga2/kodeks.ini"):
+        machine.run("rm", ini)
+    assert "kodeks_setup - " in machine.run("man", "-P", "cat", "kodeks_setup", env={"MANWIDTH": "200"}).replace("‐", "-")
+
+
 def test_the_man_page_and_the_completion_are_found(machine: ThrowawayMachine, check: str) -> None:
     assert f"{check} - " in machine.run("man", "-P", "cat", check, env={"MANWIDTH": "200"}).replace("‐", "-")
     complete = f'. /usr/share/bash-completion/bash_completion; _completion_loader {PLUGINS}/{check}; complete -p {check}'

@@ -14,12 +14,13 @@ import pytest
 from lab.run_check import CHECKS, ROOT, SERVICES, imports_of
 
 ALL_LINES = 3820  # without locale/: the 3,600 of the first cut, and sentences that stand whole, to be translated
+SET_UP_LINES = 500  # of kodeks_setup, its room, and what the products tell for it alone (traces, the far machine)
 FILE_LINES = 400
 FUNCTION_LINES = 40
 LINE_LENGTH = 110
 COMPLEXITY = 10
 
-FLOORS = {"contract": 0, "machine": 1, "kodeks": 2, "forwarders": 2}
+FLOORS = {"contract": 0, "machine": 1, "kodeks": 2, "forwarders": 2, "setup": 3}
 """The rooms of the package and how high each one lies. A program of checks/ lies above them all."""
 
 SOURCES = sorted(path for path in CHECKS.rglob("*.py") if "locale" not in path.parts)
@@ -70,8 +71,12 @@ def test_budgets(budget: Callable[[Path], list[str]]) -> None:
 
 
 def test_all_of_it_can_be_read() -> None:
+    """kodeks_setup is counted apart. The 3,600 lines were measured without it: it monitors nothing, no check imports it, and who
+    reads a check need not know it. A product's traces stand in the product's own file."""
     lines = {name_of(file): len(file.read_text("utf-8").splitlines()) for file in SOURCES}
-    assert sum(lines.values()) <= ALL_LINES, lines
+    set_up = {name: number for name, number in lines.items() if name.startswith(("kodeks_setup.py", "kodeks_monitoring/setup/"))}
+    assert sum(set_up.values()) <= SET_UP_LINES, set_up
+    assert sum(lines.values()) <= ALL_LINES + SET_UP_LINES, lines
 
 
 TOO_MUCH = [

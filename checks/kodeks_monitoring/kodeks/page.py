@@ -14,6 +14,7 @@ from ..contract.language import _
 from ..contract.run import Finding
 from .texts import judge_binding, one_line, unrecognised
 
+LICENSE_PAGE = "/admin/lic"
 CHARSETS = ("utf-8", "windows-1251", "koi8-r")
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 

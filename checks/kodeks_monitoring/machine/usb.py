@@ -20,6 +20,18 @@ from ..contract import deadline
 from ..contract.language import N_, _
 from ..contract.verdict import clean
 
+KEYS = {
+    "0471:485d": "SenseIV v2.x",
+    "1bc0:0013": "Elitee-e",
+    "1bc0:0014": "Elite4",
+    "1bc0:0020": "iToken",
+    "1bc0:0021": "Mikey",
+    "1bc0:0051": "Elite5",
+    "1bc0:0055": "Elite5 v3.x",
+    "1bc0:485d": "EliteIV",
+}
+"""SenseLock keys by VID:PID (usb.ids). The vendor alone is not enough: it makes other tokens, too."""
+
 ON_LINUX = sys.platform.startswith("linux")
 SYSFS = "/sys" if ON_LINUX else "<no sysfs>"  # no name on Windows, where C:\\sys could be anybody's folder
 USB_DEVICES = f"{SYSFS}/bus/usb/devices"
