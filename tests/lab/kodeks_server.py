@@ -566,9 +566,8 @@ def read_state(path: Path | None) -> tuple[ServerState, PortState]:
     return ServerState.from_json(facts), manager
 
 
-def play(server: KodeksServer, manager: LicenseManager, path: Path | None, ended: threading.Event) -> None:
-    """Follow the state file until `ended`."""
-    seen = path.read_bytes() if path else b""
+def play(server: KodeksServer, manager: LicenseManager, path: Path | None, seen: bytes, ended: threading.Event) -> None:
+    """Follow the state file, whose content at the start was `seen`, until `ended`."""
     while not ended.wait(0.2):
         if not path or not path.exists() or path.read_bytes() == seen:
             continue
@@ -591,6 +590,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--license-manager", type=int, default=0, metavar="PORT", help="TCP port of the license manager")
     parser.add_argument("--state", type=Path, help="JSON file with fields of ServerState, read again when it changes")
     options = parser.parse_args(arguments)
+    seen = options.state.read_bytes() if options.state and options.state.exists() else b""
     try:
         state, port = read_state(options.state)
     except (OSError, ValueError) as error:
@@ -603,7 +603,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         LicenseManager(port, options.host, options.license_manager) as manager,
     ):
         print(f"LISTENING {server.host} {server.port}", flush=True)
-        play(server, manager, options.state, ended)
+        play(server, manager, options.state, seen, ended)
     return 0
 
 
