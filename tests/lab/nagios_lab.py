@@ -287,9 +287,20 @@ class NagiosCore(EngineProcess):
         # Kodeks is not asked around its nightly restart (kodeks-outside-restart): here it is always about noon.
         noon = time.gmtime().tm_hour - 12
         self.start(self.programs.command(BINARY, self.folder / "nagios.cfg"), {"TZ": f"LAB{noon:+d}"})
-        pipe, status = self.folder / "rw/nagios.cmd", self.folder / "status.dat"
-        self.await_ready(lambda: pipe.exists() and status.exists())
+        self.await_ready(lambda: (self.folder / "status.dat").exists() and self._takes_commands())
         return self
+
+    def _takes_commands(self) -> bool:
+        """Whether a process of Nagios reads the command file already; the file is there before it."""
+        try:
+            os.close(self._open_command_file())
+        except OSError:
+            return False
+        return True
+
+    def _open_command_file(self) -> int:
+        """Without a reader the open fails at once instead of hanging."""
+        return os.open(self.folder / "rw/nagios.cmd", os.O_WRONLY | os.O_NONBLOCK)
 
     def reload(self) -> None:
         """Let Nagios read its files again, as `systemctl reload nagios4` does."""
@@ -309,8 +320,8 @@ class NagiosCore(EngineProcess):
         return "\n".join(line for line in self.log.splitlines() if f";{host};" in line or f": {host};" in line)
 
     def command(self, line: str) -> None:
-        """Give Nagios an external command. Without a reader the open fails at once instead of hanging."""
-        pipe = os.open(self.folder / "rw/nagios.cmd", os.O_WRONLY | os.O_NONBLOCK)
+        """Give Nagios an external command."""
+        pipe = self._open_command_file()
         try:
             os.write(pipe, f"[{int(time.time())}] {line}\n".encode())
         finally:
