@@ -14,6 +14,7 @@ psutil's Process.name() wants a call that Wine 8 lacks, so psutil is given anoth
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -39,6 +40,7 @@ VERSIONS = ("3.9", "3.11", "3.13")
 USUAL = "3.11"
 LIBUSB = FOLDER.root / "srv/windows/libusb-1.0.dll"  # the real one
 SOURCES = ROOT / "tests/windows"  # of what is compiled for it
+NUMBERS = itertools.count(1)  # of the machines of this process
 OWN_FILES = re.compile(r".*\.reg|\.update-timestamp")  # what Wine writes to in its place
 
 def environment(prefix: str) -> dict[str, str]:
@@ -78,7 +80,7 @@ class WindowsMachine:
     def __init__(self) -> None:
         if not is_installed():
             raise MissingSoftware(f"CPython for Windows is missing ({INSTALLED.parent}): run as root  sh tests/run.sh")
-        self.prefix = f"/srv/windows-{os.getpid()}"
+        self.prefix = f"/srv/windows-{os.getpid()}-{next(NUMBERS)}"
         self.root = FOLDER.path(self.prefix)
         self.disk = self.root / "drive_c"
         self.programs = self.root / PROGRAM_FILES
@@ -86,7 +88,7 @@ class WindowsMachine:
 
     def __enter__(self) -> WindowsMachine:
         for left in FOLDER.root.glob("srv/windows-*"):  # by a run that was killed
-            if not Path("/proc", left.name.partition("-")[2]).exists():
+            if not Path("/proc", left.name.split("-")[1]).exists():
                 shutil.rmtree(left)
         shutil.copytree(FOLDER.path(PREFIX), self.root, symlinks=True, copy_function=link_or_copy)
         shutil.copytree(CHECKS, self.checks, ignore=shutil.ignore_patterns("__pycache__"))
