@@ -14,6 +14,7 @@ psutil's Process.name() wants a call that Wine 8 lacks, so psutil is given anoth
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import re
@@ -61,7 +62,9 @@ def is_installed() -> bool:
 @cache
 def compiled(source: str, *options: str) -> Path:
     """A program or DLL for Windows, made from a C file of tests/windows by MinGW, in a folder of this process."""
-    target = Path(tempfile.mkdtemp(prefix="windows-")) / Path(source).with_suffix(".dll" if "-shared" in options else ".exe")
+    folder = Path(tempfile.mkdtemp(prefix="windows-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    target = folder / Path(source).with_suffix(".dll" if "-shared" in options else ".exe")
     shutil.copy(SOURCES / source, target.parent)
     build = ["x86_64-w64-mingw32-gcc", "-Os", "-s", "-Wall", "-Werror", *options, "-o", str(target), str(target.parent / source)]
     done = subprocess.run(FOLDER.command(*build), capture_output=True, text=True, check=False)
