@@ -15,7 +15,7 @@ def table(name: str) -> ModuleType:
     assert spec and spec.loader
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    vars(module).update(PUNCTUAL=10, SHORT="3")  # seconds: Wine takes its time to start a program
+    vars(module).update(PUNCTUAL=10, SHORT="4")  # seconds: Wine takes its time to start a program
     return module
 
 

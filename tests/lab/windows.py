@@ -14,6 +14,8 @@ psutil's Process.name() wants a call that Wine 8 lacks, so psutil is given anoth
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import os
 import re
 import shutil
@@ -39,6 +41,7 @@ VERSIONS = ("3.9", "3.11", "3.13")
 USUAL = "3.11"
 LIBUSB = FOLDER.root / "srv/windows/libusb-1.0.dll"  # the real one
 SOURCES = ROOT / "tests/windows"  # of what is compiled for it
+NUMBERS = itertools.count(1)  # of the machines of this process
 OWN_FILES = re.compile(r".*\.reg|\.update-timestamp")  # what Wine writes to in its place
 
 def environment(prefix: str) -> dict[str, str]:
@@ -59,7 +62,9 @@ def is_installed() -> bool:
 @cache
 def compiled(source: str, *options: str) -> Path:
     """A program or DLL for Windows, made from a C file of tests/windows by MinGW, in a folder of this process."""
-    target = Path(tempfile.mkdtemp(prefix="windows-")) / Path(source).with_suffix(".dll" if "-shared" in options else ".exe")
+    folder = Path(tempfile.mkdtemp(prefix="windows-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    target = folder / Path(source).with_suffix(".dll" if "-shared" in options else ".exe")
     shutil.copy(SOURCES / source, target.parent)
     build = ["x86_64-w64-mingw32-gcc", "-Os", "-s", "-Wall", "-Werror", *options, "-o", str(target), str(target.parent / source)]
     done = subprocess.run(FOLDER.command(*build), capture_output=True, text=True, check=False)
@@ -78,7 +83,7 @@ class WindowsMachine:
     def __init__(self) -> None:
         if not is_installed():
             raise MissingSoftware(f"CPython for Windows is missing ({INSTALLED.parent}): run as root  sh tests/run.sh")
-        self.prefix = f"/srv/windows-{os.getpid()}"
+        self.prefix = f"/srv/windows-{os.getpid()}-{next(NUMBERS)}"
         self.root = FOLDER.path(self.prefix)
         self.disk = self.root / "drive_c"
         self.programs = self.root / PROGRAM_FILES
@@ -86,7 +91,7 @@ class WindowsMachine:
 
     def __enter__(self) -> WindowsMachine:
         for left in FOLDER.root.glob("srv/windows-*"):  # by a run that was killed
-            if not Path("/proc", left.name.partition("-")[2]).exists():
+            if not Path("/proc", left.name.split("-")[1]).exists():
                 shutil.rmtree(left)
         shutil.copytree(FOLDER.path(PREFIX), self.root, symlinks=True, copy_function=link_or_copy)
         shutil.copytree(CHECKS, self.checks, ignore=shutil.ignore_patterns("__pycache__"))

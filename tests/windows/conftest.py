@@ -25,3 +25,10 @@ def windows() -> Iterator[WindowsMachine]:
     """The machine, without libusb."""
     with WindowsMachine() as machine:
         yield machine
+
+
+@pytest.fixture
+def new_windows() -> Iterator[WindowsMachine]:
+    """A machine on which nothing has been installed or started."""
+    with WindowsMachine() as machine:
+        yield machine

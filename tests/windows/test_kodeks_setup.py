@@ -19,7 +19,8 @@ def set_up(windows: WindowsMachine, *arguments: str) -> tuple[int, str]:
     return outcome.code, outcome.text.replace("\r\n", "\n")
 
 
-def test_it_finds_a_forwarder_and_writes_the_ini(windows: WindowsMachine) -> None:
+def test_it_finds_a_forwarder_and_writes_the_ini(new_windows: WindowsMachine) -> None:
+    windows = new_windows
     tool = windows.stand_in("usbrdrsh", sample("usbrdrsh-list-devices-constructed.txt"))
     agent = windows.programs / "Zabbix Agent 2"
     (agent / "zabbix_agent2.d").mkdir(parents=True)
