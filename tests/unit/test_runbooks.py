@@ -221,6 +221,15 @@ def two_ports(machine: Machine, stack: ExitStack) -> None:
     machine.evening.bus.add_key(where="usbip", remote=f"127.0.0.1 {machine.services[2][2]} 1-1.3")
 
 
+def two_ports_unread(machine: Machine, stack: ExitStack) -> None:
+    """The same for a user who may not read usbip's notes: whoever plays it, the check runs without root's right to."""
+    two_ports(machine, stack)
+    notes = machine.evening.bus.root / "run/vhci_hcd"
+    notes.chmod(0o600)
+    stack.callback(notes.chmod, 0o700)
+    machine.prefix = [*machine.prefix, "setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
 def set_kodeks(**changes: Any) -> Callable[[Machine, ExitStack], None]:
     """A world in which only the Kodeks server has changed."""
     return lambda machine, stack: machine.evening.kodeks.set(**changes)
@@ -252,6 +261,7 @@ WORLDS: dict[str, Callable[[Machine, ExitStack], Any]] = {
     "key blocked": lambda machine, stack: machine.evening.bus.deauthorize("2-1"),
     "ghost": ghost,
     "two ports": two_ports,
+    "two ports, notes unread": two_ports_unread,
     "half a copy": lambda machine, stack: a_check_without_its_package(machine),
     "library missing": lambda machine, stack: machine.python.append("-S"),
     "report 54 hours old": lambda machine, stack: stored_report(machine, 54, "20261121"),
