@@ -66,6 +66,17 @@ def test_each_is_in_its_language_and_short(language: str) -> None:
     assert len(page.text.splitlines()) <= 150
 
 
+def test_the_short_page_of_nagios_says_the_same() -> None:
+    """It has two of the English page's tables: services with tries and minutes, and what is seen when NRPE says nothing."""
+
+    def marks(page: Page, number: int) -> list[list[str]]:
+        return [re.findall("^[A-Z]\\w+|`[^`]+`|[0-9]+(?:-[0-9]+)?", " ".join([row[0], *row[2:]])) for row in page.tables[number][1:]]
+
+    english, russian = (Page(ROOT / "templates/nagios" / name) for name in ("README.md", "README.ru.md"))
+    assert marks(english, 0) == marks(russian, 0)
+    assert marks(english, -1) == marks(russian, -1)
+
+
 A = "# A\n\n[x](README.ru.md)\n\n## B\n\n```sh\nls\n```\n\n| `-w` | c |\n|---|---|\n| 1 | 2 |\n"
 
 
