@@ -35,7 +35,7 @@ from kodeks_monitoring.setup.found import CHANGE, FORWARDER, KEY, KODEKS, MANAGE
 
 OWN_FOLDER = os.path.dirname(os.path.realpath(__file__))
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
-ANSWERS = ("license-expires", "logname", "password", "password-file")
+ANSWERS = ("license-expires", "logname", "password", "password-file", "language")
 TEMPLATES = os.path.join(os.path.dirname(OWN_FOLDER), "templates")
 
 
@@ -68,6 +68,8 @@ def sections_of(found: "list[Found]", answers: "dict[str, str]", apart: bool) ->
             del options["password"]
             options["password-file"] = answers["password-file"]
         made[f"{KODEKS}.{options['port']}" if number else KODEKS] = options
+    for name in made.keys() - {MANAGER} if "language" in answers else ():
+        made[name] = {**made[name], "language": answers["language"]}  # not every engine passes a variable on
     made["found"] = {f"{item.section} {item.name}": item.signs or item.name for item in found}
     return made
 
@@ -95,7 +97,7 @@ def read_old(path: str) -> str:
 
 def answers_in(text: str) -> "dict[str, str]":
     """What an ini answers that cannot be found out."""
-    lines = [line for name in ("license", FORWARDER, KODEKS) for line in parse_ini(text, name) or ()]
+    lines = [line for name in (KEY, "license", FORWARDER, KODEKS) for line in parse_ini(text, name) or ()]
     return {key: value for key, value in lines if key in ANSWERS and value and value != CHANGE}
 
 
@@ -231,6 +233,8 @@ def set_up(
 ) -> "Iterator[int]":
     """The ini for an engine: tell it, write it if asked to, run the checks of the one that is there."""
     ini = write or engine["ini"]
+    if not found and not os.path.exists(ini):
+        return
     sections = sections_of(found, answers, "license apart" in engine)
     text = text_of(sections)
     if write is not None:
@@ -267,11 +271,12 @@ def main() -> None:
     say(_("Not found here: {what}", ", ".join(links[link] for link in links if link not in here) or "-"))
     password = os.environ.get("KODEKS_PASSWORD")  # it is no option
     given = {key: getattr(values, key.replace("-", "_"), password) for key in ANSWERS}
-    answers = {key: value for key, value in given.items() if value}
+    answers = {key: value for key, value in given.items() if value and (key, value) != ("language", "en")}
     none = {"name": "-", "user": "root", "ini": "kodeks.ini", "folder": OWN_FOLDER}
     wanted = (engines[:1] if values.write else engines) or [{**none, "include": "", "other side": ""}]
-    for one in wanted:
-        answers = {**answers_in(read_old(values.write or one["ini"])), **answers}
+    for old in [read_old(values.write or one["ini"]) for one in wanted]:
+        answers.pop("language" if old else "", None)  # an ini that is there keeps its own
+        answers = {**answers_in(old), **answers}
     if sys.stdin.isatty():
         ask_person(found, answers)
     keep_secret(answers.get("password", ""))

@@ -260,11 +260,19 @@ def test_icinga_takes_the_host_that_it_prints() -> None:
 # --- Other machines -------------------------------------------------------------------------------------------
 
 
-def test_a_machine_with_nothing() -> None:
-    with MachineToSetUp([]) as machine:
+@pytest.mark.parametrize(("engines", "missing"), [([], "key, forwarder, Kodeks, engine"), (["nrpe"], "key, forwarder, Kodeks")])
+def test_a_machine_with_nothing(engines: list[str], missing: str) -> None:
+    with MachineToSetUp(engines) as machine:
         outcome = machine.set_up()
-        assert outcome.code == UNKNOWN
-        assert "Not found here: key, forwarder, Kodeks, engine" in outcome.text.splitlines()
+        assert (outcome.code, outcome.text.splitlines()[-1]) == (UNKNOWN, f"Not found here: {missing}")
+
+
+def test_an_ini_made_in_russian_speaks_russian_and_stays_so() -> None:
+    with MachineToSetUp() as machine:
+        machine.bus.add_key()
+        machine.set_up("--language", "ru", "--write")
+        assert section(machine.read(ZABBIX_INI), "check_senselock")["language"] == "ru"
+        assert not re.search(r"(?m)^  [+-] ", machine.set_up().text)
 
 
 def test_two_instances_of_kodeks_and_what_only_calls_itself_so() -> None:

@@ -14,7 +14,7 @@ import pytest
 from lab.run_check import CHECKS, ROOT, SERVICES, imports_of
 
 ALL_LINES = 3820  # without locale/: the 3,600 of the first cut, and sentences that stand whole, to be translated
-SET_UP_LINES = 500  # of kodeks_setup, its room, and what the products tell for it alone (traces, the far machine)
+SET_UP_LINES = 510  # of kodeks_setup, its room, and what the products tell for it alone (traces, the far machine)
 FILE_LINES = 400
 FUNCTION_LINES = 40
 LINE_LENGTH = 110
