@@ -19,7 +19,7 @@ import yaml
 from lab import zabbix_template
 from lab.media_type import TELEGRAM_YAML
 from lab.run_check import ROOT, VERSION
-from lab.zabbix_lab import run_javascript
+from lab.zabbix_lab import VERSIONS, run_javascript
 from lab.zabbix_machine import EXAMPLE_INI, TEMPLATES, USER_PARAMETERS, user_parameters
 
 RUNBOOKS = ROOT / "templates/runbooks"
@@ -425,7 +425,7 @@ def run_script(answer: Answer, zabbix: str, template: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("zabbix", ["6.0", "7.0"])
+@pytest.mark.parametrize("zabbix", VERSIONS)
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.id)
 def test_answer(answer: Answer, zabbix: str) -> None:
     wanted: dict[str, object] = {"state": answer.state, "text": answer.text}
