@@ -107,7 +107,8 @@ def license_term(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(day if re.fullmatch("20[0-9]{2}(-[0-9]{2}){2}", day) else "")
     except ValueError:
-        raise bad_value(text, _("is no date from 2000 to 2099; write YYYY-MM-DD or perpetual")) from None
+        what = _("is no date from 2000 to 2099; write YYYY-MM-DD, DD.MM.YYYY or perpetual")
+        raise bad_value(text, what) from None
 
 
 def utn_code(text: str) -> "tuple[int, tuple[str, Finding]]":

@@ -16,9 +16,9 @@ packages tests/packages.txt && environment tests/requirements.txt && sh tests/la
 # much for two cores: answers come too late then. The guest of tests/kernel needs a core for itself.
 evening=tests/engines/zabbix/test_evening.py recorded=tests/engines/zabbix/test_recorded_lines.py
 nagios=tests/engines/nagios/test_nagios_incidents.py icinga=tests/engines/icinga2/test_icinga_incidents.py
-others=""
+others=""  # three workers: Zabbix and Wine wait
 for suite in $nagios $icinga $evening $recorded tests/kernel tests/fleet tests/satellite; do others="$others --ignore $suite"; done
-run others -n 2 --dist loadgroup tests $others
+run others -n 3 --dist loadgroup tests $others
 run kernel tests/kernel
 export KODEKS_LAB_UNIT=6  # seconds of a minute in Nagios and Icinga
 start zabbix-6.0 $evening -k 6.0

@@ -868,7 +868,7 @@ def test_no_command(text: str) -> None:
     ("parse", "text", "problem"),
     [
         (check.license_term, "2026-11-25 ", "has blanks around it"),
-        (check.license_term, "2026-11-25x", "is no date from 2000 to 2099; write YYYY-MM-DD or perpetual"),
+        (check.license_term, "2026-11-25x", "is no date from 2000 to 2099; write YYYY-MM-DD, DD.MM.YYYY or perpetual"),
         (check.split_command, '"a', "cannot be read: No closing quotation"),
         (check.split_command, "''", "names no command"),
         (check.utn_code, "25=fine", "is not CODE=STATE; write for example 25=ok"),
