@@ -37,15 +37,6 @@ together() {
     started=""
 }
 
-together() {
-    for suite in $started; do
-        wait "${suite#*=}" || failed="$failed ${suite%=*}"
-        echo "== ${suite%=*}"
-        cat "$logs/${suite%=*}"
-    done
-    started=""
-}
-
 finish() {
     together
     rm -rf "$logs"
