@@ -30,6 +30,7 @@ from kodeks_monitoring.machine import usb
 
 VENDOR = "1bc0:"  # it makes other tokens, too
 
+
 class Device(NamedTuple):
     """One USB device as far as it can be known without opening it.
 

@@ -71,6 +71,12 @@ def read_attributes_within(paths: Sequence[str]) -> dict[str, str | None]:
     return dict(answers)
 
 
+def device_names() -> list[str]:
+    """The devices that the kernel lists, without root hubs and interfaces."""
+    names = map(os.path.basename, glob.glob(f"{USB_DEVICES}/[0-9]*"))
+    return sorted(name for name in names if ":" not in name)
+
+
 def usb_id_of(name: str) -> str:
     """VID:PID of a device as lsusb prints it; "" where it cannot be read."""
     folder = f"{USB_DEVICES}/{name}"
@@ -92,8 +98,7 @@ def obstacles(names: Sequence[str] | None = None) -> dict[str, str]:
 
     STUCK: a program waits inside the kernel for the device and holds its lock, so `bConfigurationValue` does
     not answer in time. libusb would wait for that lock, too, beyond the reach of SIGKILL (measured)."""
-    if names is None:  # without root hubs and interfaces
-        names = [os.path.basename(path) for path in glob.glob(f"{USB_DEVICES}/[0-9]*") if ":" not in path]
+    names = device_names() if names is None else names
     paths = {name: f"{USB_DEVICES}/{name}/bConfigurationValue" for name in names}
     answers = read_attributes_within(list(paths.values()))
     found = {}

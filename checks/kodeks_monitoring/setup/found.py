@@ -77,8 +77,8 @@ def look() -> Iterator[Found]:
 def look_for_keys() -> Iterator[Found]:
     """The keys that the Linux kernel lists. Windows has no such list."""
     ports = usb.vhci_ports() or ()
-    for name in map(os.path.basename, sorted(glob.glob(f"{usb.USB_DEVICES}/[0-9]*"))):
-        usb_id = usb.usb_id_of(name) if ":" not in name else ""
+    for name in usb.device_names():
+        usb_id = usb.usb_id_of(name)
         if usb_id in usb.KEYS:
             where = usb.location_of(name, ports)
             sentence = _("Key {usb_id} at {name}, {where}", usb_id, name, where)
