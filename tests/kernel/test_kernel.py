@@ -195,7 +195,7 @@ EVENING = (
              " /var/run/vhci_hcd; see usbip port as root, or let this user read it | keys=2;;1:;0 forwarded=2;;;0 key_state=3\n"),
         Look("redirector-here-as-root", HERE, 2, HELD_TWICE, user=None),
         Look("redirector-by-its-tool", (*HERE, "--list-command", "usbip port"), 2, HELD_TWICE, user=None),
-        Look("a-program-that-opens-the-dead-one-hangs", USE_THE_DEAD_ONE, None, "", user=None, limit=3, state="D", opened=("003/004",)),
+        Look("a-program-that-opens-the-dead-one-hangs", USE_THE_DEAD_ONE, None, "", user=None, limit=8, state="D", opened=("003/004",)),
     )),
     Scene("attached-once", Stage.detach_both, (
         Look("senselock", SENSELOCK, 0, FORWARDED_KEY),

@@ -349,12 +349,13 @@ class Machine:
     macros: Sequence[tuple[str, str]] = ()
 
 
-MACHINES = [
+MACHINES = [  # each has about two and a half minutes to play
     Machine("evening", PASSIVE, [EVENING, KODEKS_DOWN]),
     Machine("licman", PASSIVE, [LICMAN_DOWN, BACK_WITHOUT_KODEKS]),
     # A machine whose key no forwarder brings and that has no license manager, watched by an active agent.
     Machine("local", ACTIVE, [FLAP, KEY_PULLED, MISSING], [("FORWARDER.SECTION", ""), ("LICMAN.HOST", "")]),
-    Machine("broken", PASSIVE, [GARBAGE, AGENT_KILLED, INI_MISSING]),
+    Machine("broken", PASSIVE, [GARBAGE, INI_MISSING]),
+    Machine("silent", PASSIVE, [AGENT_KILLED]),
     Machine("together", PASSIVE, [ALL_AT_ONCE, KEY_PULLED]),
 ]
 STORIES = [(machine, incident) for machine in MACHINES for incident in machine.incidents]
