@@ -200,7 +200,8 @@ def tell_other_side(engine: "dict[str, str]", ini: str, sections: "dict[str, dic
 
     values = {f"{name} {key}": text for name in sections for key, text in sections[name].items()}
     key = "license-manager" if MANAGER in sections else "forwarded" if FORWARDER in sections else "local"
-    values.update({name: name for name in sections}, host=socket.gethostname(), ini=ini)
+    host = re.sub(r"[^\w.-]", "-", socket.gethostname())  # people paste it into a shell
+    values.update({name: name for name in sections}, host=host, ini=ini)
     values["layout"] = f"{'kodeks' if KODEKS in sections else 'license-manager'}-{key}-key"
     own = [address.address for card in psutil.net_if_addrs().values() for address in card
            if address.family == socket.AF_INET and not address.address.startswith("127.")]  # fmt: skip
@@ -208,7 +209,7 @@ def tell_other_side(engine: "dict[str, str]", ini: str, sections: "dict[str, dic
     say(_("On the monitoring server ({engine}):", engine["name"]))
     for wanted, line in re.findall(r"(?m)^(?:\[(.+?)\])?(.*)$", engine["other side"].rstrip()):
         if not wanted or wanted in sections:
-            print("  " + re.sub(r"\{([\w.-]+(?: [\w-]+)?)\}", lambda name: values.get(name[1], ""), line))
+            print(re.sub(r"\{([\w.-]+(?: [\w-]+)?)\}", lambda name: values.get(name[1], ""), line))
 
 
 def options() -> kind.Options:
