@@ -173,6 +173,16 @@ def test_each_engine_gets_its_files(engine: str, ini: str, group: str, commands:
             assert machine.machine.run("stat", "-c", "%U %a", commands) == "root 644\n"
 
 
+def test_one_of_several_engines_is_chosen() -> None:
+    with MachineToSetUp(["nrpe", "zabbix-agent", "zabbix-agent2"]) as machine:
+        machine.bus.add_key()
+        before = machine.machine.left_behind()
+        outcome = machine.set_up("--write", "--engine", "zabbix agent 2")
+        written = {path for path in machine.machine.left_behind() - before if "__pycache__" not in path}
+        assert written == {ZABBIX_INI, "/etc/zabbix/zabbix_agent2.d/userparameter_kodeks_linux.conf"}
+        assert re.findall("(?m)^Engine ([^,]*),", outcome.text) == ["Zabbix agent 2"]
+
+
 def a_symlink(machine: MachineToSetUp) -> None:
     machine.machine.run("ln", "-s", "/etc/shadow", ZABBIX_INI)
 
