@@ -194,13 +194,13 @@ def run_checks(engine: "dict[str, str]", ini: str) -> "Iterator[int]":
 
 
 def tell_other_side(engine: "dict[str, str]", ini: str, sections: "dict[str, dict[str, str]]") -> None:
-    """What is to do on the monitoring server, ready to paste: the lines of the engine's file, some only for
-    a link that is here ("[section]..."), with this machine's values."""
+    """What is to do on the monitoring server, to be pasted into a shell: the lines of the engine's file, some
+    only for a link that is here ("[section]..."), with this machine's values."""
     import psutil
 
     values = {f"{name} {key}": text for name in sections for key, text in sections[name].items()}
     key = "license-manager" if MANAGER in sections else "forwarded" if FORWARDER in sections else "local"
-    values.update({name: name for name in sections}, host=socket.gethostname(), ini=ini)
+    values.update(zip(sections, sections), host=re.sub(r"[^\w.-]", "-", socket.gethostname()), ini=ini)
     values["layout"] = f"{'kodeks' if KODEKS in sections else 'license-manager'}-{key}-key"
     own = [address.address for card in psutil.net_if_addrs().values() for address in card
            if address.family == socket.AF_INET and not address.address.startswith("127.")]  # fmt: skip
@@ -208,7 +208,7 @@ def tell_other_side(engine: "dict[str, str]", ini: str, sections: "dict[str, dic
     say(_("On the monitoring server ({engine}):", engine["name"]))
     for wanted, line in re.findall(r"(?m)^(?:\[(.+?)\])?(.*)$", engine["other side"].rstrip()):
         if not wanted or wanted in sections:
-            print("  " + re.sub(r"\{([\w.-]+(?: [\w-]+)?)\}", lambda name: values.get(name[1], ""), line))
+            print(re.sub(r"\{([\w.-]+(?: [\w-]+)?)\}", lambda name: values.get(name[1], ""), line))
 
 
 def options() -> kind.Options:
@@ -221,6 +221,7 @@ def options() -> kind.Options:
     )
     add = parser.add_argument_group("the ini").add_argument
     add("--write", metavar="FILE", nargs="?", const="", help="write ini and engine's file, or FILE alone")
+    add("--engine", metavar="NAME", default="", help="for this engine alone, as it is named when it is found")
     add("--license-expires", metavar="DATE", type=kind.proper_text, help="last day YYYY-MM-DD, or perpetual")
     add("--logname", metavar="USER", type=kind.proper_text, help="an account of Kodeks, no administrator")
     add("--password-file", metavar="FILE", type=kind.proper_text, help="its password is FILE's first line")
@@ -261,7 +262,7 @@ def main() -> None:
     sys.stdout.reconfigure(encoding=deadline.output_encoding(), errors="backslashreplace")  # type: ignore
     os.environ["KODEKS_LANGUAGE"] = values.language  # of the checks, too
     deadline.doing(_("looking at this machine"))
-    found, engines = list(machine.look()), list(machine.look_for_engines())
+    found, engines = list(machine.look()), list(machine.look_for_engines(values.engine))
     for item in found:
         say(item.sentence)
     for one in engines:

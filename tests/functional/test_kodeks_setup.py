@@ -173,6 +173,16 @@ def test_each_engine_gets_its_files(engine: str, ini: str, group: str, commands:
             assert machine.machine.run("stat", "-c", "%U %a", commands) == "root 644\n"
 
 
+def test_one_of_several_engines_is_chosen() -> None:
+    with MachineToSetUp(["nrpe", "zabbix-agent", "zabbix-agent2"]) as machine:
+        machine.bus.add_key()
+        before = machine.machine.left_behind()
+        outcome = machine.set_up("--write", "--engine", "zabbix agent 2")
+        written = {path for path in machine.machine.left_behind() - before if "__pycache__" not in path}
+        assert written == {ZABBIX_INI, "/etc/zabbix/zabbix_agent2.d/userparameter_kodeks_linux.conf"}
+        assert re.findall("(?m)^Engine ([^,]*),", outcome.text) == ["Zabbix agent 2"]
+
+
 def a_symlink(machine: MachineToSetUp) -> None:
     machine.machine.run("ln", "-s", "/etc/shadow", ZABBIX_INI)
 
@@ -218,30 +228,28 @@ def test_a_command_that_is_defined_already_is_not_defined_twice(evening: Machine
     assert evening.machine.run("ls", "/etc/zabbix/zabbix_agentd.conf.d") == "mine.conf\n"
 
 
-def other_side(outcome: Outcome) -> str:
-    """What it prints last: what is to do on the monitoring server."""
-    printed = outcome.text.rpartition("On the monitoring server (")[2].partition("\n")[2]
-    return "".join(f"{line[2:]}\n" for line in printed.splitlines())
+def paste_other_side(machine: MachineToSetUp) -> None:
+    """Paste what it prints last, what is to do on the monitoring server, into a shell there: the same machine, without systemd."""
+    machine.machine.run("sh", "-c", "echo '#!/bin/sh' >/usr/local/bin/systemctl && chmod 755 /usr/local/bin/systemctl")
+    printed = machine.set_up(*ANSWERS, "--write").text.rpartition("On the monitoring server (")[2].partition("\n")[2]
+    machine.machine.run("sh", "-e", "-c", printed, env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
 def test_nagios_takes_the_host_that_it_prints() -> None:
     with MachineToSetUp(["nrpe"]) as machine:
         machine.usb_redirector()
         machine.kodeks()
-        host = other_side(machine.set_up(*ANSWERS, "--write"))
-        (machine.folder / "host.cfg").write_text(host.replace("# /etc", "# "))
-        folder = "/etc/nagios4/conf.d"
-        machine.machine.run("sh", "-c", f"cp {ROOT}/templates/nagios/kodeks-*.cfg {machine.folder}/host.cfg {folder}")
+        machine.machine.run("sh", "-c", f"cp {ROOT}/templates/nagios/kodeks-*.cfg /etc/nagios4/conf.d")
         machine.machine.run("sh", "-c", "echo allow_empty_hostgroup_assignment=1 >>/etc/nagios4/nagios.cfg")
+        paste_other_side(machine)
         verified = machine.machine.run("nagios4", "-v", "/etc/nagios4/nagios.cfg")
-        assert "Total Warnings: 0" in verified and "Total Errors:   0" in verified
+        assert "Checked 2 hosts" in verified and "Total Warnings: 0" in verified and "Total Errors:   0" in verified
 
 
 def test_icinga_takes_the_host_that_it_prints() -> None:
     with MachineToSetUp(["icinga2"]) as machine:
         machine.usb_redirector()
         machine.kodeks()
-        (machine.folder / "host.conf").write_text(other_side(machine.set_up(*ANSWERS, "--write")))
         name = machine.machine.run("hostname").strip()
         zone = f'object Endpoint "{name}" {{}}\nobject Zone "{name}" {{ endpoints = [ "{name}" ]; parent = "master" }}\n'
         machine.machine.run("sh", "-c", f"echo '{zone}' >>/etc/icinga2/zones.conf")
@@ -249,9 +257,10 @@ def test_icinga_takes_the_host_that_it_prints() -> None:
         machine.machine.run("sh", "-c", "echo 'const NodeName = \"the-master\"' >>/etc/icinga2/constants.conf")
         zones = "/etc/icinga2/zones.d"
         machine.machine.run("mkdir", "-p", f"{zones}/global-templates", f"{zones}/master")
-        machine.machine.run("sh", "-c", f"cp {ROOT}/templates/icinga2/kodeks-*.conf {machine.folder}/host.conf {zones}/master")
+        machine.machine.run("sh", "-c", f"cp {ROOT}/templates/icinga2/kodeks-*.conf {zones}/master")
         machine.machine.run("mv", f"{zones}/master/kodeks-commands.conf", f"{zones}/global-templates")
         machine.machine.run("install", "-d", "-o", "nagios", "-g", "nagios", "/run/icinga2")
+        paste_other_side(machine)
         said = machine.machine.run("icinga2", "daemon", "-C")
         unused = set(re.findall(r"Apply rule '(\w+)'.* does not match anywhere", said))
         assert not unused & {"SenseLockKeyStatus", "UsbForwarderStatus", "UsbForwarderLicenseExpiring", "KodeksUnreachable"}, said

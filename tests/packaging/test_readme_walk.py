@@ -1,12 +1,14 @@
-"""A newcomer walks through docs/install.md, "Ten minutes to the first alert": every command of that page, word for word.
+"""A newcomer walks through the installation: every command of docs/install.md and of the engines' pages, word for word.
 
-On a throw-away copy of a Debian machine with the engines, one for each engine. The newcomer's editor changes what a newcomer must change; there is
-no systemd, so services are started by hand where the next command needs them. Addresses of the example are this machine.
+On a throw-away copy of a Debian machine with the engines, one for each engine, from the empty machine to the first alert, an
+upgrade and the removal. The newcomer's editor changes what a newcomer must change; there is no systemd, so services are
+started by hand where the next command needs them. Addresses of the example are this machine.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,8 +22,8 @@ from lab.throwaway_machine import ThrowawayMachine
 
 pytestmark = pytest.mark.xdist_group("packaging-readme")
 
-INSTALL = Page(ROOT / "docs/install.md")
-QUICK = "The quick way: kodeks_setup"
+QUICK = Page(ROOT / "docs/install.md")
+NAGIOS, ICINGA, ZABBIX = (Page(ROOT / f"templates/{engine}/README.md") for engine in ("nagios", "icinga2", "zabbix"))
 PASSWORD = "a-password-of-the-lab"
 EDITOR = f"""#!/bin/sh
 case $1 in
@@ -51,8 +53,10 @@ class Newcomer:
         words = line.replace("-H 192.0.2.10", f"-H 127.0.0.1 -p {self.port}")
         env = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"}
         outcome = self.machine.try_run("sh", "-c", f"cd {ROOT} && {words}", env=env)
-        if "check_senselock" in line or "check_nrpe" in line:
-            assert re.search(r"SENSELOCK (OK|CRITICAL) - ", outcome.text), f"{line}\n{outcome.text}"
+        asked = re.search("check_(senselock|usb_redirector|kodeks_xml)|kodeks_(senselock)", line)
+        if asked:
+            service = (asked[1] or asked[2]).upper()
+            assert re.search(rf"{service} (OK|CRITICAL|UNKNOWN) - ", outcome.text), f"{line}\n{outcome.text}"
         else:
             assert outcome.code == 0, f"{line}\n{outcome.text[-3000:]}\n{outcome.stderr.decode()[-3000:]}"
         return outcome
@@ -63,31 +67,45 @@ class Newcomer:
 
 
 class Step(NamedTuple):
-    """A code block of the page and the heading above it."""
+    """A code block of a page and the section that it is in."""
 
-    heading: str
+    section: str
     block: str
 
 
-def steps() -> list[Step]:
-    """The code blocks of the page in their order."""
-    sections = re.split(r"^## (.*)\n", INSTALL.text, flags=re.MULTILINE)
-    assert "```" not in sections[0]
+def steps(page: Page) -> list[Step]:
+    """The commands of a page in their order."""
+    sections = re.split(r"^###? (.*)\n", page.text, flags=re.MULTILINE)
+    assert "```sh" not in sections[0]
     found = zip(sections[1::2], sections[2::2])
-    return [Step(heading, block) for heading, text in found for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+    return [Step(section, block) for section, text in found for block in re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)]
 
 
-def blocks(heading: str) -> list[str]:
-    """The code blocks below a heading of the page."""
-    return [step.block for step in steps() if step.heading == heading]
+def blocks(page: Page, section: str) -> list[str]:
+    """The code blocks of a section."""
+    return [step.block for step in steps(page) if step.section == section]
 
 
-def test_no_step_is_left_out() -> None:
-    walked = [QUICK] * 3 + ["Nagios with NRPE"] * 2 + ["Icinga 2 with its agent"] * 3 + ["Zabbix 6.0, 7.0"] + ["The first alert"] * 2
-    assert [step.heading for step in steps()] == walked
+FIRST_ALERT, UPGRADE, REMOVAL = "3. The first alert", "Upgrade", "Removal"
+WALKED = {
+    QUICK: {"The quick way: kodeks_setup": 3},
+    NAGIOS: {"1. On the machine with Kodeks": 1, "2. On the Nagios server": 2, FIRST_ALERT: 2, UPGRADE: 2, REMOVAL: 3},
+    ICINGA: {"1. On the machine with Kodeks, and on the master": 2, "2. On the master": 3, FIRST_ALERT: 2, UPGRADE: 2, REMOVAL: 3},
+    ZABBIX: {"1. On the machine with Kodeks": 1, FIRST_ALERT: 2, UPGRADE: 1, REMOVAL: 1},
+}
+"""How many blocks of which section the tests below follow."""
 
 
-@pytest.mark.parametrize("step", steps(), ids=lambda step: step.heading)
+@pytest.mark.parametrize("page", WALKED, ids=repr)
+def test_no_step_is_left_out(page: Page) -> None:
+    assert Counter(step.section for step in steps(page)) == WALKED[page]
+    assert len(steps(page)) == len([fence for fence in page.fences if fence.info])
+
+
+ALL_STEPS = [pytest.param(step, id=f"{page} {step.section}") for page in WALKED for step in steps(page) if step.section != UPGRADE]
+
+
+@pytest.mark.parametrize("step", ALL_STEPS)
 def test_every_copied_file_with_a_mark_is_opened(step: Step) -> None:
     """Who only follows the commands meets everything that is marked CHANGE."""
     for line in step.block.splitlines():
@@ -106,11 +124,18 @@ def newcomer() -> Iterator[Newcomer]:
         yield Newcomer(machine)
 
 
+def nothing_is_left(newcomer: Newcomer) -> None:
+    """No file of the project is on the machine any more."""
+    left = {path for path in newcomer.machine.left_behind() if "kodeks" in path or path.startswith("/usr/lib/nagios")}
+    assert left == set()
+
+
 @pytest.mark.parametrize(("number", "engine", "most"), [(0, "nrpe", 5), (1, "icinga2", 3), (2, "zabbix-agent", 4)])
 def test_the_quick_way(number: int, engine: str, most: int) -> None:
     """The machine of the evening. Nobody sits at its terminal, so the password comes from the environment."""
-    commands = blocks(QUICK)[number].splitlines()
-    assert len(commands) == most and f"--logname {USER}" in blocks(QUICK)[number]
+    block = blocks(QUICK, "The quick way: kodeks_setup")[number]
+    commands = block.splitlines()
+    assert len(commands) == most and f"--logname {USER}" in block
     with MachineToSetUp([engine]) as machine:
         machine.usb_redirector()
         machine.kodeks()
@@ -127,7 +152,7 @@ def test_the_quick_way(number: int, engine: str, most: int) -> None:
 
 def test_nagios(newcomer: Newcomer) -> None:
     machine = newcomer.machine
-    on_the_kodeks_machine, on_the_server = blocks("Nagios with NRPE")
+    (on_the_kodeks_machine,) = blocks(NAGIOS, "1. On the machine with Kodeks")
     # Whom the agent answers is for the page to say, so not whom Debian's own file names.
     machine.run("sed", "-i", "s/^allowed_hosts=.*/allowed_hosts=192.0.2.99/", "/etc/nagios/nrpe.cfg")
     newcomer.write("/etc/nagios/nrpe_local.cfg", f"server_port={newcomer.port}\n")
@@ -136,10 +161,16 @@ def test_nagios(newcomer: Newcomer) -> None:
     machine.run("nrpe", "-c", "/etc/nagios/nrpe.cfg", "-d")
     asked = ["/usr/lib/nagios/plugins/check_nrpe", "-H", "127.0.0.1", "-p", str(newcomer.port)]
     await_true("NRPE is up", lambda: machine.try_run(*asked).code == 0, 20)
-    newcomer.follows(on_the_server)
-    verified = machine.run("nagios4", "-v", "/etc/nagios4/nagios.cfg")
-    assert "Total Warnings: 0" in verified and "UsbForwarderLicenseExpiring" not in machine.run("cat", "/etc/nagios/kodeks.ini")
-    expires, again = blocks("The first alert")
+    for block in blocks(NAGIOS, "2. On the Nagios server"):
+        newcomer.follows(block)
+
+    def verified() -> str:
+        said = machine.run("nagios4", "-v", "/etc/nagios4/nagios.cfg")
+        assert "Total Warnings: 0" in said and "Total Errors:   0" in said
+        return said
+
+    assert re.search("Checked 2 hosts", verified()), "localhost and kodeks1"
+    expires, again = blocks(NAGIOS, FIRST_ALERT)
     newcomer.follows(expires)
     answer = machine.try_run(*asked, "-c", "kodeks_license_30days")
     assert (answer.code, "expired 1 day ago" in answer.text) == (2, True), answer.text
@@ -147,33 +178,72 @@ def test_nagios(newcomer: Newcomer) -> None:
     answer = machine.try_run(*asked, "-c", "kodeks_license_30days")
     assert "expired" not in answer.text and answer.code in (0, 1), answer.text
     assert machine.run("stat", "-c", "%U %G %a", "/etc/nagios/kodeks.ini") == "root nagios 640\n"
+    for block in blocks(NAGIOS, UPGRADE):
+        newcomer.follows(block)
+    assert "Checked 2 hosts" in verified()
+    assert re.search("SENSELOCK (OK|CRITICAL) - ", machine.try_run(*asked, "-c", "kodeks_senselock").text)
+    for block in blocks(NAGIOS, REMOVAL):
+        newcomer.follows(block)
+    assert "Checked 1 host" in verified()
+    nothing_is_left(newcomer)
 
 
 def test_icinga(newcomer: Newcomer) -> None:
     machine = newcomer.machine
-    everywhere, first, then = blocks("Icinga 2 with its agent")
     # A master as "icinga2 node wizard" makes it, with one agent.
     machine.run("sed", "-i", 's/^const ZoneName = .*/const ZoneName = "master"/', "/etc/icinga2/constants.conf")
     zone = 'object Endpoint "kodeks1" {}\nobject Zone "kodeks1" { endpoints = [ "kodeks1" ]; parent = "master" }\n'
     machine.run("sh", "-c", f"echo '{zone}' >>/etc/icinga2/zones.conf")
     machine.run("install", "-d", "-o", "nagios", "-g", "nagios", "/run/icinga2")
-    newcomer.follows(everywhere)
+    for block in blocks(ICINGA, "1. On the machine with Kodeks, and on the master"):
+        newcomer.follows(block)
     assert machine.run("stat", "-c", "%U %G %a", "/etc/icinga2/kodeks.password") == "root nagios 640\n"
-    newcomer.follows(first)
-    newcomer.follows(then)
-    said = machine.run("icinga2", "daemon", "-C")
-    assert "Ignoring" not in said
-    unused = set(re.findall(r"Apply rule '(\w+)'.* does not match anywhere", said))
-    assert unused & {"SenseLockKeyStatus", "UsbForwarderStatus", "UsbForwarderLicenseExpiring", "KodeksUnreachable"} == set(), said
-    assert "LicmanTcpStatus" in unused, "the host has no license manager: the pattern above reads what Icinga says"
+    for block in blocks(ICINGA, "2. On the master"):
+        newcomer.follows(block)
+    host = "/etc/icinga2/zones.d/master/kodeks1.conf"
+
+    def unused() -> set[str]:
+        """The links that no host has. The configuration is valid."""
+        said = machine.run("icinga2", "daemon", "-C")
+        assert "Ignoring" not in said
+        return set(re.findall(r"Apply rule '(\w+)'.* does not match anywhere", said))
+
+    links = {"SenseLockKeyStatus", "UsbForwarderStatus", "UsbForwarderLicenseExpiring", "KodeksUnreachable"}
+    assert unused() & links == set()
+    assert "LicmanTcpStatus" in unused(), "the host has no license manager: the pattern above reads what Icinga says"
+    true = machine.run("cat", host)
+    expires, again = blocks(ICINGA, FIRST_ALERT)
+    newcomer.follows(expires)
+    yesterday = machine.run("date", "-d", "yesterday", "+%F").strip()
+    assert machine.run("cat", host) == true.replace('license_expires = "2027-03-31"', f'license_expires = "{yesterday}"') != true
+    assert unused() & links == set()
+    newcomer.follows(again)
+    assert machine.run("cat", host) == true
+    for block in blocks(ICINGA, UPGRADE):
+        newcomer.follows(block)
+    assert unused() & links == set()
+    for block in blocks(ICINGA, REMOVAL):
+        newcomer.follows(block)
+    assert unused() & links == set(), "the rules are gone, too"
+    nothing_is_left(newcomer)
 
 
 def test_zabbix(newcomer: Newcomer) -> None:
-    (on_the_kodeks_machine,) = blocks("Zabbix 6.0, 7.0")
+    machine = newcomer.machine
+    (on_the_kodeks_machine,) = blocks(ZABBIX, "1. On the machine with Kodeks")
     shown = newcomer.follows(on_the_kodeks_machine)
-    assert re.match(r"kodeks\.key\[check_senselock\] +\[t\|SENSELOCK (OK|CRITICAL) - ", shown), shown
-    expires = blocks("The first alert")[0].replace("/etc/nagios/", "/etc/zabbix/")
+    assert re.match(r"kodeks\.server\[check_kodeks_xml\] +\[t\|KODEKS_XML [A-Z]+ - ", shown), shown
+    agent = ["setpriv", "--reuid=zabbix", "--regid=zabbix", "--clear-groups", "zabbix_agentd", "-t"]
+    expires, again = blocks(ZABBIX, FIRST_ALERT)
     newcomer.follows(expires)
-    agent = ["setpriv", "--reuid=zabbix", "--regid=zabbix", "--clear-groups", "zabbix_agentd"]
-    answer = newcomer.machine.run(*agent, "-t", "kodeks.forwarder[check_usb_redirector,30]")
+    answer = machine.run(*agent, "kodeks.forwarder[check_usb_redirector,30]")
     assert "expired 1 day ago" in answer, answer
+    newcomer.follows(again)
+    answer = machine.run(*agent, "kodeks.forwarder[check_usb_redirector,30]")
+    assert "USB_REDIRECTOR " in answer and "expired" not in answer, answer
+    for block in blocks(ZABBIX, UPGRADE):
+        newcomer.follows(block)
+    assert "SENSELOCK " in machine.run(*agent, "kodeks.key[check_senselock]")
+    for block in blocks(ZABBIX, REMOVAL):
+        newcomer.follows(block)
+    nothing_is_left(newcomer)

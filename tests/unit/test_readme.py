@@ -66,6 +66,15 @@ def test_each_is_in_its_language_and_short(language: str) -> None:
     assert len(page.text.splitlines()) <= 150
 
 
+@pytest.mark.parametrize("engine", ["nagios", "icinga2"])
+def test_the_short_page_of_an_engine_has_the_same_commands(engine: str) -> None:
+    """tests/packaging/test_readme_walk.py follows those of the English page. Each leads to the other at its top."""
+    english, russian = (Page(ROOT / "templates" / engine / name) for name in ("README.md", "README.ru.md"))
+    commands = [[fence.content for fence in page.fences if fence.info == "sh"] for page in (english, russian)]
+    assert commands[0] and commands[0] == commands[1]
+    assert (english.links[0], russian.links[0]) == ("README.ru.md", "README.md")
+
+
 def test_the_short_page_of_nagios_says_the_same() -> None:
     """It has two of the English page's tables: services with tries and minutes, and what is seen when NRPE says nothing."""
 

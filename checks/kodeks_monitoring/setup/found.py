@@ -190,14 +190,14 @@ def ask_kodeks(host: str, port: int, said: list[tuple[str, int]]) -> None:
     said.append((says, 2 if bindings else int(login or answer.from_kodeks)))
 
 
-def look_for_engines() -> Iterator[dict[str, str]]:
-    """The engines whose configuration is here: what their files in engines/ say, with the user and the folder
-    ("include") that this configuration names, and the text for the other side."""
+def look_for_engines(wanted: str) -> Iterator[dict[str, str]]:
+    """The engines (or the wanted one) whose configuration is here: what their files in engines/ say, with the
+    user and the folder ("include") that this configuration names, and the text for the other side."""
     for path in sorted(glob.glob(os.path.join(os.path.dirname(__file__), "engines", "*.ini"))):
         text = read_private(path, "engines", LARGEST_INI, private=False)
         text, _line, other_side = text.partition("[other side]\n")
         engine = {key: value or "" for key, value in parse_ini(text, "engine") or ()}
-        if os.path.isfile(engine["config"]):
+        if os.path.isfile(engine["config"]) and wanted.casefold() in ("", engine["name"].casefold()):
             own = read_private(engine["config"], engine["name"], LARGEST_INI, private=False)
             user = re.search(r"(?m)^\s*(?:User|nrpe_user)\s*=\s*([\w.-]+)\s*$", own)
             folders = re.findall(r"(?m)^\s*(?:Include|include_dir)\s*=\s*(.*?)[\\/]?(?:\*\S*)?\s*$", own)
