@@ -136,11 +136,11 @@ def options() -> kind.Options:
            help="page: read the binding line of /admin/lic; zip, xml: have it make its sysinfo report (page)")
     server("--unreachable", metavar="STATE", type=str.lower, default="unknown",
            choices=deadline.ALARM_STATES,
-           help="state if it cannot be reached, fails, or something else answers in its place (unknown)")
+           help="state if the server cannot be reached, fails, or something else answers there (unknown)")
     stored = parser.add_argument_group("the report").add_argument
     stored("--file", metavar="PATH", type=kind.proper_text, help="read a stored report, ZIP or XML")
-    stored("-w", "--warning", metavar="RANGE", type=kind.threshold, help="warn if its hours are outside")
-    stored("-c", "--critical", metavar="RANGE", type=kind.threshold, help="alarm if they are outside")
+    stored("-w", "--warning", metavar="RANGE", type=kind.threshold, help="RANGE of a report's age in hours")
+    stored("-c", "--critical", metavar="RANGE", type=kind.threshold, help="RANGE of a report's age in hours")
     stored("--record", metavar="PATH", type=record.parse_pin,
            help="judge only this value: /a/b[2]/@state, /a/p[@name='SenseLock']/@value, as -vv prints it")
     stored("--working", metavar="TEXT", type=kind.proper_text,

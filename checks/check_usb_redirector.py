@@ -149,24 +149,24 @@ def options() -> Options:
     add = parser.add_argument_group("the forwarder").add_argument
     names = forwarder.product_names()
     add("--product", metavar="NAME", choices=names, help=", ".join(names))
-    add("--side", choices=("server", "client"), help="whose list, process or service is the default")
-    add("-H", "--hostname", metavar="HOST", type=host_name, help="must answer (usbip: with its devices)")
-    add("-p", "--port", metavar="PORT", type=tcp_port, help="its TCP port (the product's)")
+    add("--side", choices=("server", "client"), help="server: the key is plugged in here; client: it is not")
+    add("-H", "--hostname", metavar="HOST", type=host_name, help="it must answer (usbip: with its devices)")
+    add("-p", "--port", metavar="PORT", type=tcp_port, help="TCP port of HOST (the product's)")
     for option in ("--process", "--service"):
         add(option, metavar="NAME", type=proper_text, action="append", help="must run here; repeatable")
     add = parser.add_argument_group("its license").add_argument
     add("--license-expires", metavar="DATE", type=license_term, help="YYYY-MM-DD, DD.MM.YYYY or perpetual")
-    add("-w", "--warning", metavar="RANGE", type=threshold, default="30:", help="of the days left (30:)")
-    add("-c", "--critical", metavar="RANGE", type=threshold, default="7:", help="of the days left (7:)")
+    add("-w", "--warning", metavar="RANGE", type=threshold, default="30:", help="RANGE of days left (30:)")
+    add("-c", "--critical", metavar="RANGE", type=threshold, default="7:", help="RANGE of days left (7:)")
     group = parser.add_argument_group("its list")
     add = group.add_mutually_exclusive_group().add_argument
     add("--list-command", metavar="CMD", type=split_command, help="ask this command (no shell)")
     add("--list-output", metavar="FILE", type=proper_text, help="read a captured list")
     add("--no-list", action="store_true", help="do not ask the product's list command")
     add = group.add_argument
-    add("--list-max-age", metavar="MINUTES", type=int, default=60, help="a captured list is younger (60)")
+    add("--list-max-age", metavar="MINUTES", type=int, default=60, help="FILE must be younger (60)")
     add("--device", metavar="VID:PID|NAME", type=proper_text, action="append", default=[],
-        help="must be offered or attached; repeatable")
+        help="the key, as the list names it: must be offered or attached; repeatable")
     add("--utn-code", metavar="CODE=STATE", type=utn_code, action="append", default=[],
         help="seh-utn: how to judge an exit code; repeatable")
     return parser

@@ -196,14 +196,17 @@ def parser_of(check: str) -> argparse.ArgumentParser:
     return parser
 
 
-def rows_of_options(check: str) -> list[tuple[str, ...]]:
-    """A row for each option of a check, in the words of its -h."""
+def rows_of_options(check: str, language: str) -> list[tuple[str, ...]]:
+    """A row for each option of a check: in English in the words of its -h, in Russian in words written by hand and kept."""
+    (options,) = [table for table in DOCS[check][language].tables if table[0] == [*HEADS["options"][language]]]
+    by_hand = {option: meaning for option, meaning in options[1:] if language == "ru"}
     rows: list[tuple[str, ...]] = []
     for group in parser_of(check)._action_groups:
         for action in group._group_actions:
             value = action.metavar or (action.choices and "{" + ",".join(action.choices) + "}") or ""
             shown = ", ".join(f"`{f'{name} {value}'.strip()}`" for name in action.option_strings)
-            rows.append((shown.replace("|", r"\|"), str(action.help).replace("|", r"\|")))
+            meaning = by_hand.get(shown, str(action.help)) if action.help != ", ".join(action.choices or ()) else action.help
+            rows.append((shown.replace("|", r"\|"), meaning.replace("|", r"\|")))
     return rows
 
 
@@ -216,6 +219,12 @@ def test_a_page_has_the_perfdata_of_the_table_of_all(check: str) -> None:
         labels += re.findall("`([^`]+)`", label) if owner == check else []
     (own,) = [table for table in DOCS[check]["en"].tables if table[0][0] == "label"]
     assert [row[0].strip("`") for row in own[1:]] == labels
+
+
+@pytest.mark.parametrize("check", DOCS)
+def test_a_russian_page_explains_every_option_in_russian(check: str) -> None:
+    names = ", ".join(product_names())
+    assert [row for row in rows_of_options(check, "ru") if not re.search("[а-я]{3}", row[1]) and row[1] != names] == []
 
 
 @pytest.mark.parametrize("check", DOCS)
@@ -239,7 +248,7 @@ def generated(page: Page, language: str) -> str:
     """A page with its tables made anew."""
     text, check = page.text, page.path.name.partition(".")[0]
     if check in DOCS:
-        tables = {"options": rows_of_options(check)}
+        tables = {"options": rows_of_options(check, language)}
     else:
         tables = {"checks": rows_of_checks(language), "forwarders": rows_of_forwarders(language)}
     for name, rows in tables.items():

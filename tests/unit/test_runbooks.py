@@ -262,6 +262,7 @@ WORLDS: dict[str, Callable[[Machine, ExitStack], Any]] = {
     "ghost": ghost,
     "two ports": two_ports,
     "two ports, notes unread": two_ports_unread,
+    "USB over Network": lambda machine, stack: stack.enter_context(forwarder_daemon("ftusbnetd")),
     "half a copy": lambda machine, stack: a_check_without_its_package(machine),
     "library missing": lambda machine, stack: machine.python.append("-S"),
     "report 54 hours old": lambda machine, stack: stored_report(machine, 54, "20261121"),
