@@ -29,6 +29,7 @@ DOCS = {
     if (ROOT / f"docs/{check}.md").exists()
 }
 """A page a check. A new check may have none yet."""
+WINDOWS = {"en": Page(ROOT / "templates/windows/README.md"), "ru": Page(ROOT / "templates/windows/README.ru.md")}
 ZABBIX = {
     name: {"en": Page(ROOT / f"templates/zabbix/{name}.md"), "ru": Page(ROOT / f"templates/zabbix/{name}.ru.md")}
     for name in ("README", "README-telegram")
@@ -38,7 +39,7 @@ PROSE_IN_CYRILLIC = {"en": (0.0, 0.05), "ru": (0.6, 1.0)}
 # --- Two languages ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pages", [PAGES, INSTALL, *DOCS.values()], ids=["README", "install", *DOCS])
+@pytest.mark.parametrize("pages", [PAGES, INSTALL, WINDOWS, *DOCS.values()], ids=["README", "install", "windows", *DOCS])
 def test_both_languages_are_alike(pages: dict[str, Page]) -> None:
     assert drift(pages["en"], pages["ru"]) == []
 

@@ -353,13 +353,13 @@ def test_the_table_of_perfdata_names_what_the_scenes_show() -> None:
 
 
 VALUES = {"USB", "Redirector", "tusb", "vhci", "driver", "Senselock", "SenseIV", "Optical", "Mouse", "nagiosplugin", "usbclnt", "vhclientx", "LIST"}
-VALUES |= {"kodeks", "example", "smartlogin", "forwarded"}
+VALUES |= {"kodeks", "example", "smartlogin", "forwarded", "over", "Network", "ftusbnetd"}
 """What is told in the scenes and is no word of a sentence: products, drivers, names of devices, hosts and users, values of options."""
 
 
 def english_words(output: str) -> list[str]:
     """Latin words of a plugin's lines that are neither quoted nor options, paths, what a server said, names or values."""
-    sentences = re.sub(r"^[A-Z_]+ [A-Z]+ - | \| .*$", "", output, flags=re.MULTILINE)
+    sentences = re.sub(r"^[A-Z_]+ [A-Z]+ - |^(?:ok|warning|critical|unknown): | \| .*$", "", output, flags=re.MULTILINE)
     sentences = re.sub(r"'[^']*'|сообщает: [^А-Яа-яЁё]*|(?<!\w)--?[a-z-]+|(?:https?:)?/[\w./@:-]+|\b[0-9a-f]{4}:[0-9a-f]{4}\b", " ", sentences)
     return [word for word in re.findall("[A-Za-z_]{2,}", sentences) if word not in catalogue.NAMES | VALUES]
 

@@ -41,7 +41,7 @@ def ini_of(folder: str, changes: dict[str, str]) -> str:
     operator's own values."""
     text = (TEMPLATES / folder / "kodeks.ini.example").read_text("utf-8")
     readme = (TEMPLATES / "windows/README.md").read_text("utf-8")
-    (deleted,) = re.findall(r"In both delete the line `(\w+)`", readme)
+    (deleted,) = set(re.findall(r"delete the line `(\w+)`", readme))
     for key, value in {deleted: "", **changes}.items():
         text, count = re.subn(rf"(?m)^{key} = .*\n", f"{key} = {value}\n" if value else "", text)
         assert count, key
