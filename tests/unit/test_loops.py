@@ -47,6 +47,12 @@ def test_a_folder_of_another_list_is_not_complete(tmp_path: Path, monkeypatch: p
     assert not folder.is_complete()
 
 
+def test_the_first_hour_changes_a_sentence_that_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    ((old, path),) = re.findall(r"(?m)^sed -i 's/([^/]+)/[^/]+/' (\S+)$", text)
+    assert old in (ROOT / path).read_text("utf-8")
+
+
 def test_nobody_installs_an_engine_on_this_machine() -> None:
     installed = (ROOT / "tests/packages.txt").read_text("utf-8").split()
     engines = {package.removeprefix("+") for row in rows() if row.folder != EVERY_FOLDER for package in row.packages}
