@@ -266,7 +266,7 @@ def main() -> None:
     for item in found:
         say(item.sentence)
     for one in engines:
-        say(_("Engine {name}, by {path}; its user is {user}", one["name"], one["config"], one["user"] or "-"))
+        say(_("Engine {name}, by {path}; its user is {user}", one["name"], one["config"], one["user"]))
     links = {KEY: _("key"), FORWARDER: _("forwarder"), KODEKS: _("Kodeks"), "engine": _("engine")}
     here = [item.section for item in found] + ["engine"] * len(engines)
     say(_("Not found here: {what}", ", ".join(links[link] for link in links if link not in here) or "-"))
