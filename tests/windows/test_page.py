@@ -81,7 +81,7 @@ def newcomer(new_windows: WindowsMachine) -> Iterator[Newcomer]:
 
 
 def test_no_block_is_left_out() -> None:
-    walked = [*blocks("Install"), *blocks("Zabbix agent and Zabbix agent 2"), *blocks("NSClient++ (Nagios, Icinga)"), *blocks("Update")]
+    walked = [*blocks("Install"), *blocks("Zabbix agent and Zabbix agent 2"), *blocks("NSClient++ (Nagios, Icinga)"), *blocks("Upgrade")]
     assert len(walked) == len(PAGE.fences) == 5
 
 
@@ -91,8 +91,8 @@ def test_zabbix_by_kodeks_setup(newcomer: Newcomer) -> None:
     assert "product = usb-redirector" in newcomer.ini.read_text("utf-8")
     assert (newcomer.agent / "zabbix_agent2.conf").read_text("utf-8").endswith("zabbix_agent2.d\\*.conf\n")
     assert newcomer.asks("kodeks.key").startswith("SENSELOCK OK - ")
-    (update,) = blocks("Update")
-    newcomer.follows(update)
+    (upgrade,) = blocks("Upgrade")
+    newcomer.follows(upgrade)
     assert newcomer.asks("kodeks.key").startswith("SENSELOCK OK - ")
 
 
