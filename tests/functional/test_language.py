@@ -76,7 +76,7 @@ def test_an_option_that_the_ini_does_not_know_is_told_in_its_language(check: str
     ini = tmp_path / "kodeks.ini"
     ini.write_text("[site]\nnix = 1\nlanguage = ru\n")
     outcome = run_check(check, f"--extra-opts=site@{ini}")
-    sentence = f"неизвестный параметр 'nix' в секции ini для --extra-opts; список параметров: check_{check} --help"
+    sentence = f"неизвестный параметр 'nix' в секции ini-файла для --extra-opts; список параметров: check_{check} --help"
     assert outcome.text == f"{SERVICES[check]} UNKNOWN - {sentence}\n"
 
 

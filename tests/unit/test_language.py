@@ -183,7 +183,7 @@ def test_choice(arguments: list[str], variable: str | None, is_russian: bool, mo
     monkeypatch.setenv("LANGUAGE", "ru")
     try:
         language.choose(arguments)
-        assert _("no answer in time") == ("нет ответа вовремя" if is_russian else "no answer in time")
+        assert _("no answer in time") == ("ответ не пришёл вовремя" if is_russian else "no answer in time")
     finally:
         language.choose(["--language=en"])
 
