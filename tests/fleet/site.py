@@ -14,9 +14,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lab.engine_process import EngineProcess
+from lab.engine_process import EngineProcess, answers
 from lab.run_check import ROOT
-from lab.zabbix_lab import AS_USER, PROXY, UID, ZabbixLab, answers, zabbix_port
+from lab.zabbix_lab import AS_USER, PROXY, UID, ZabbixLab, zabbix_port
 
 TEMPLATE = ROOT / "templates/zabbix/kodeks_license_key_agent_active/template_kodeks_license_key_agent_active.yaml"
 TEMPLATE_NAME = "Kodeks license key by Zabbix agent active"

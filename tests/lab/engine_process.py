@@ -48,6 +48,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def answers(port: int) -> bool:
+    """Whether something accepts connections on a port of 127.0.0.1."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def await_true(what: str, condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> None:
     """Return as soon as `condition` holds; AssertionError naming `what` if it does not within `seconds`."""
     deadline = time.monotonic() + seconds

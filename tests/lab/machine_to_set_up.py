@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
 
-from lab.engine_process import await_true, free_port, open_folder
+from lab.engine_process import answers, await_true, free_port, open_folder
 from lab.forwarder_tools import ForwarderTools, sample, silent_port
 from lab.kodeks_server import PASSWORD
 from lab.run_check import CHECKS, ROOT, Outcome
@@ -113,8 +113,7 @@ class MachineToSetUp:
             program.insert(0, str(self.folder / folder / name))
             self.machine.run("sh", "-c", 'cp "$(readlink -f /usr/bin/python3)" "$0"', program[0])
         self.start(*program)
-        asked = ["curl", "-s", "-o", "/dev/null", f"http://127.0.0.1:{port}/"]
-        await_true("Kodeks answers", lambda: subprocess.run(asked, check=False).returncode == 0, 20)
+        await_true("Kodeks answers", lambda: answers(port), 20)
         return port
 
     def kodeks_state(self, port: int, **state: object) -> None:

@@ -38,7 +38,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from lab.engine_folders import ENGINE_USERS, folder_of, versions_of
-from lab.engine_process import open_folder
+from lab.engine_process import answers, open_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = versions_of("zabbix")
@@ -102,15 +102,6 @@ def zabbix_port() -> int:
             except OSError:
                 continue
             return port
-
-
-def answers(port: int) -> bool:
-    """Whether something accepts connections on a port of 127.0.0.1."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from lab.engine_process import SYSTEM_PATH, EngineProcess, open_folder
+from lab.engine_process import SYSTEM_PATH, EngineProcess, answers, open_folder
 from lab.evening import Evening
 from lab.forwarder_tools import talking_port
 from lab.kodeks_server import PASSWORD, USER
 from lab.run_check import CHECKS, ROOT
-from lab.zabbix_lab import AGENT, AS_USER, UID, ZabbixLab, answers, zabbix_port
+from lab.zabbix_lab import AGENT, AS_USER, UID, ZabbixLab, zabbix_port
 
 TEMPLATES = ROOT / "templates/zabbix"
 EXAMPLE_INI = TEMPLATES / "kodeks.ini.example"

@@ -14,7 +14,7 @@ from lab.machine_to_set_up import MachineToSetUp
 from lab.markdown import Page
 from lab.run_check import CHECKS, ROOT, SERVICES
 
-pytestmark = pytest.mark.xdist_group("packaging-check-pages")
+pytestmark = pytest.mark.xdist_group("seen-everywhere")  # as in test_readme_walk.py
 EDITOR = f"printf '#!/bin/sh\\necho {PASSWORD} >$1\\n' >/usr/local/bin/editor && chmod 755 /usr/local/bin/editor"
 NAMED = ("/usr/lib/nagios/plugins/kodeks", "/usr/local/lib/kodeks")
 

@@ -127,7 +127,8 @@ def test_either_language_takes_the_place_of_the_other(office: Office) -> None:
     assert office.names() == english
     lab.import_file(zabbix_template.RUSSIAN[zabbix_template.PASSIVE])
     assert office.names() == russian
-    lab.wait_for("its words on the host", lambda: office.value("kodeks.first") == "все звенья исправны или не отслеживаются", LATEST)
+    words = {"kodeks.first": "все звенья исправны или не отслеживаются", "kodeks.forwarder.text": "не отслеживается"}
+    lab.wait_for("its words on the host", lambda: all(office.value(key) == text for key, text in words.items()), LATEST)
 
 
 def test_the_active_template_in_russian_is_a_template_of_its_own(office: Office) -> None:
