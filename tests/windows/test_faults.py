@@ -55,7 +55,7 @@ def test_a_console_keeps_its_code_page(code_page: str, shown: str, windows: Wind
 def test_a_console_shows_russian_sentences(code_page: str, windows: WindowsMachine) -> None:
     words = windows.command("usb_redirector", *GENERIC, "--process", "a/b", "--language", "ru")
     screen = windows.run(quoted(r"C:\console.exe", code_page, *words)).text
-    assert screen.startswith("USB_REDIRECTOR UNKNOWN - --process - это имя процесса без папки; список параметров: ")
+    assert screen.startswith("USB_REDIRECTOR UNKNOWN - --process - это имя процесса без каталога; ")
 
 
 @pytest.mark.parametrize("way", ["direct", "zabbix"])
