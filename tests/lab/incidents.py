@@ -24,7 +24,10 @@ from lab.run_check import run_process
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 COMPLAINS, UNREACHABLE = "KodeksXmlSensLockStatus", "KodeksUnreachable"
-PATIENCE = 30  # seconds that a busy test machine may take on top
+PATIENCE = 120
+"""Seconds that a busy test machine may take on top. Icinga sends a check to its agent and then puts off the next one until the
+command's time limit and 30 s are over (lib/icinga/checkable-check.cpp, ExecuteCheck). An answer that has come before that, as
+that of check_tcp may, brings the usual interval too early: the next check is 90 s away."""
 
 
 class Status(Protocol):
@@ -87,7 +90,10 @@ class Stage:
 
     def message(self, text: str, minutes: float) -> Notification:
         """Wait for the next such message of this host, on a busy machine somewhat longer than the templates promise."""
-        heard = self.sink.wait(self.host, text, minutes * self.unit + PATIENCE, self.heard)
+        try:
+            heard = self.sink.wait(self.host, text, minutes * self.unit + PATIENCE, self.heard)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.engine.services(self.host)}\n{self.engine.history(self.host)}") from None
         self.heard = heard.received
         page = heard.notes_url.rpartition("/")[2]
         assert page == f"{heard.service}.md", heard
