@@ -27,7 +27,7 @@ from types import TracebackType
 from lab.engine_process import answers, await_true, free_port, open_folder
 from lab.forwarder_tools import ForwarderTools, sample, silent_port
 from lab.kodeks_server import PASSWORD
-from lab.run_check import CHECKS, ROOT, Outcome
+from lab.run_check import ROOT, Outcome, open_checks
 from lab.throwaway_machine import ThrowawayMachine
 from lab.usb_bus import UsbBus
 
@@ -143,13 +143,13 @@ class MachineToSetUp:
         return {**self.bus.env(), "PATH": f"{self.folder}:{PATH}", "KODEKS_PASSWORD": PASSWORD}
 
     def set_up(
-        self, *arguments: str, env: Mapping[str, str] | None = None, user: str = "", limit: str = "", checks: str = str(CHECKS)
+        self, *arguments: str, env: Mapping[str, str] | None = None, user: str = "", limit: str = "", checks: str = ""
     ) -> Outcome:
         """Run kodeks_setup there as root, or as this user, or with a limit of prlimit(1). Nobody sits at a terminal."""
         as_user = ["runuser", "-u", user, "--"] if user else ["prlimit", limit] if limit else []
         variables = {**self.env, **(env or {})}
         words = [f"{key}={value}" for key, value in variables.items() if value]
-        program = [*as_user, "env", *words, "/usr/bin/python3", f"{checks}/kodeks_setup.py", *arguments]
+        program = [*as_user, "env", *words, "/usr/bin/python3", f"{checks or open_checks()}/kodeks_setup.py", *arguments]
         return self.machine.try_run(*program)
 
     def set_up_at_a_terminal(self, answers: Mapping[str, str], *arguments: str) -> str:
@@ -158,7 +158,7 @@ class MachineToSetUp:
         here, there = os.openpty()
         environment = {**self.env, "KODEKS_PASSWORD": ""}
         words = [f"{key}={value}" for key, value in environment.items() if value]
-        program = ["env", *words, "/usr/bin/python3", str(ROOT / "checks/kodeks_setup.py"), *arguments]
+        program = ["env", *words, "/usr/bin/python3", str(open_checks() / "kodeks_setup.py"), *arguments]
         process = subprocess.Popen(self.machine.command(*program), stdin=there, stdout=there, stderr=there, start_new_session=True)
         os.close(there)
         shown, left = "", dict(answers)

@@ -97,10 +97,12 @@ def files_of(check: str) -> list[Path]:
 
 @cache
 def open_checks() -> Path:
-    """A copy of the checks that every user may read: a clone is often in /root, where an ordinary user may not go."""
+    """A copy of the checks, with the templates beside them, that every user may read: a clone is often in /root, where an
+    ordinary user may not go."""
     folder = Path(tempfile.mkdtemp(prefix="checks."))
     folder.chmod(0o755)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copytree(ROOT / "templates", folder / "templates")
     return Path(shutil.copytree(CHECKS, folder / "checks", ignore=shutil.ignore_patterns("__pycache__")))
 
 
