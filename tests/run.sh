@@ -18,13 +18,13 @@ apart=""
 for suite in $nagios $icinga $evening $recorded tests/fleet tests/satellite; do apart="$apart --ignore $suite"; done
 run others -n 3 --dist loadgroup $apart --ignore tests/engines/zabbix --ignore tests/kernel tests
 
-# What plays in real time waits most of its time, so three or four suites run side by side: all seven at once would be too much
-# for two cores, answers come too late then. What can wait runs beside them and gets what they leave of the machine.
+# What plays in real time waits most of its time, so suites run side by side, with the kernel's guest and the template's tests
+# among them. All at once would be too much for two cores: answers come too late then.
 export KODEKS_LAB_UNIT=6  # seconds of a minute in Nagios and Icinga
 start zabbix-6.0 $evening -k 6.0
 start icinga-2.14 $icinga -k 2.14
 start nagios $nagios
-beside templates -n 2 --dist loadgroup $apart tests/engines/zabbix
+start templates -n 2 --dist loadgroup $apart tests/engines/zabbix
 together
 start zabbix-7.0 $evening -k 7.0
 start recorded-6.0 $recorded -k 6.0

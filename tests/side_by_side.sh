@@ -1,13 +1,11 @@
 # Sourced by run.sh, load.sh and newest.sh: suites one after the other or side by side, each with its output in one piece.
 #   run NAME PYTEST_ARGUMENTS      now
-#   start NAME PYTEST_ARGUMENTS    while others run
-#   beside NAME PYTEST_ARGUMENTS   the same, and whenever they need the processor, it waits
+#   start NAME PYTEST_ARGUMENTS    beside the others
 #   together                       waits for those, shows what they said
 #   finish                         the same, then exits 1 if any suite failed
 pytest=".venv/bin/python -m pytest --durations 5"
 failed=""
 started=""
-polite=""
 logs=$(mktemp -d)
 
 run() {
@@ -22,18 +20,12 @@ start() {
     suite=$1; shift
     (
         begun=$(date +%s)
-        $polite $pytest "$@" >"$logs/$suite" 2>&1
+        $pytest "$@" >"$logs/$suite" 2>&1
         result=$?
         echo "== $suite: $(($(date +%s) - begun)) s" >>"$logs/$suite"
         exit $result
     ) &
     started="$started $suite=$!"
-}
-
-beside() {
-    polite="nice -n 10"
-    start "$@"
-    polite=""
 }
 
 together() {

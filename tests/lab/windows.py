@@ -42,6 +42,9 @@ USUAL = "3.11"
 LIBUSB = FOLDER.root / "srv/windows/libusb-1.0.dll"  # the real one
 SOURCES = ROOT / "tests/windows"  # of what is compiled for it
 NUMBERS = itertools.count(1)  # of the machines of this process
+CMD_STARTED_NOTHING = b"9009"
+"""Wine's cmd says so, with "is not recognized", if CreateProcess fails: seen once in thousands of starts of a program that is
+there. No check has run then, so the command line is given to it once more."""
 OWN_FILES = re.compile(r".*\.reg|\.update-timestamp")  # what Wine writes to in its place
 
 def environment(prefix: str) -> dict[str, str]:
@@ -124,7 +127,10 @@ class WindowsMachine:
         started = time.monotonic()
         variables = "\n".join(f"{name}={value}" for name, value in (env or {}).items())
         folder = folder or "Z:" + tempfile.gettempdir().replace("/", "\\")
-        code, stdout, stderr = self._ask(way, line, folder, variables, str(int(patience * 1000)))
+        asked = (way, line, folder, variables, str(int(patience * 1000)))
+        code, stdout, stderr = self._ask(*asked)
+        if code == CMD_STARTED_NOTHING:
+            code, stdout, stderr = self._ask(*asked)
         assert re.fullmatch(rb"-?[0-9]+", code), f"{line}: {code.decode()}, {stdout!r}, {stderr!r}"
         return Outcome(int(code), stdout, stderr, time.monotonic() - started)
 

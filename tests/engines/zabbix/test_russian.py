@@ -91,7 +91,12 @@ class Office:
 
     def message(self, count: int) -> Message:
         """The message of this number, as soon as it is there and the last one."""
-        messages = self.bot.wait_for_messages(count, LATEST)
+        try:
+            messages = self.bot.wait_for_messages(count, LATEST)
+        except TimeoutError as error:
+            alerts = self.lab.api("alert.get", {"output": ["status", "error", "subject"]})
+            values = {key: self.value(key) for key in ("kodeks.key.state", "kodeks.server.state", "kodeks.first")}
+            raise AssertionError(f"{error}; problems: {self.lab.problems()}; alerts: {alerts}; values: {values}") from None
         assert len(messages) == count, [message.text for message in messages]
         return messages[-1]
 
