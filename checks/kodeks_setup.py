@@ -208,7 +208,7 @@ def tell_other_side(engine: "dict[str, str]", ini: str, sections: "dict[str, dic
     say(_("On the monitoring server ({engine}):", engine["name"]))
     for wanted, line in re.findall(r"(?m)^(?:\[(.+?)\])?(.*)$", engine["other side"].rstrip()):
         if not wanted or wanted in sections:
-            print(re.sub(r"\{([\w.-]+(?: [\w-]+)?)\}", lambda name: values.get(name[1], ""), line))
+            print(re.sub(r"\{([\w.-]+(?: [\w-]+)?)\}", lambda it: values.get(it[1], ""), line), flush=True)
 
 
 def options() -> kind.Options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from types import FunctionType
@@ -11,6 +12,7 @@ import pytest
 from lab.needs import is_seen_everywhere, needs_of
 
 TESTS = Path(__file__).resolve().parent
+os.environ.pop("PYTHONUNBUFFERED", None)  # engines set it for no check, and it would hide what a program forgets to flush
 _left: Counter[str] = Counter()  # tests left out by what they need; a worker of pytest-xdist counts those that it has collected
 
 
