@@ -230,7 +230,7 @@ def test_a_command_that_is_defined_already_is_not_defined_twice(evening: Machine
 
 def paste_other_side(machine: MachineToSetUp) -> None:
     """Paste what it prints last, what is to do on the monitoring server, into a shell there: the same machine, without systemd."""
-    machine.machine.run("sh", "-c", "echo '#!/bin/sh' >/usr/local/bin/systemctl && chmod 755 /usr/local/bin/systemctl")
+    machine.machine.without_systemd()
     printed = machine.set_up(*ANSWERS, "--write").text.rpartition("On the monitoring server (")[2].partition("\n")[2]
     machine.machine.run("sh", "-e", "-c", printed, env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
 

@@ -94,8 +94,8 @@ def captured(product: str, listing: bytes, *arguments: str, **more: Any) -> Outc
     ],
 )  # fmt: skip
 def test_states(arguments: str, listing: str, states: str, tmp_path: Path) -> None:
-    captured = shutil.copy(SAMPLES / listing, tmp_path)  # a Windows machine of the lab sees this folder, and not the sources
-    outcome = run_check("usb_redirector", *shlex.split(arguments.format(captured)), "--list-max-age", "99999999")
+    file = shutil.copy(SAMPLES / listing, tmp_path)  # a Windows machine of the lab sees this folder, and not the sources
+    outcome = run_check("usb_redirector", *shlex.split(arguments.format(file)), "--list-max-age", "99999999")
     assert re.findall(r"[a-z]+_state=[0-3]", outcome.line) == states.split()
 
 

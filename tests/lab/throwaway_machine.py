@@ -97,6 +97,10 @@ class ThrowawayMachine:
         assert outcome.code == 0, f"{argv} ended with {outcome.code}:\n{outcome.text[-3000:]}\n{outcome.stderr.decode()[-3000:]}"
         return outcome.text
 
+    def without_systemd(self) -> None:
+        """`systemctl` does nothing from now on: who needs a service starts it by hand."""
+        self.run("sh", "-c", "echo '#!/bin/sh' >/usr/local/bin/systemctl && chmod 755 /usr/local/bin/systemctl")
+
     def left_behind(self) -> set[str]:
         """Every path that is on the machine and not in the folder that it is a copy of, deletions not counted."""
         found = run_process([*self._enter(), "find", str(self.folder / "upper"), "-mindepth", "1", "!", "-type", "c", "-printf", "/%P\\n"])

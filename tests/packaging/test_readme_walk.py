@@ -41,8 +41,8 @@ class Newcomer:
         self.machine = machine
         self.port = free_port()
         self.write("/usr/local/bin/editor", EDITOR)
-        self.write("/usr/local/bin/systemctl", "#!/bin/sh\n")
-        machine.run("chmod", "755", "/usr/local/bin/editor", "/usr/local/bin/systemctl")
+        machine.run("chmod", "755", "/usr/local/bin/editor")
+        machine.without_systemd()
 
     def write(self, path: str, text: str) -> None:
         """Put a file in its place."""
@@ -139,7 +139,7 @@ def test_the_quick_way(number: int, engine: str, most: int) -> None:
     with MachineToSetUp([engine]) as machine:
         machine.usb_redirector()
         machine.kodeks()
-        machine.machine.run("sh", "-c", "echo '#!/bin/sh' >/usr/local/bin/systemctl && chmod 755 /usr/local/bin/systemctl")
+        machine.machine.without_systemd()
         for line in (line.replace("2027-03-31", "perpetual") for line in commands):  # whatever day it is
             env = {**machine.env, "DEBIAN_FRONTEND": "noninteractive"}
             outcome = machine.machine.try_run("sh", "-c", f"cd {ROOT} && {line}", env=env)
