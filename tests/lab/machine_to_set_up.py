@@ -16,13 +16,14 @@ import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import termios
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
+
+import psutil
 
 from lab.engine_process import answers, await_true, free_port, open_folder
 from lab.forwarder_tools import ForwarderTools, sample, silent_port
@@ -83,9 +84,11 @@ class MachineToSetUp:
         return process
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
-        """End such a program, and what it has started."""
+        """End such a program, and what it has started. The command that entered the machine ends with it and reaps it; orphans
+        would have to wait for this machine's first process, and the machine's end for them."""
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            for started in psutil.Process(process.pid).children(recursive=True):
+                started.kill()
             process.wait()
 
     def runs(self, name: str) -> subprocess.Popen[bytes]:
