@@ -19,6 +19,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import CodeType
 
@@ -109,8 +110,8 @@ class Server:
 
     def _count(self, item: str, period: str, operator: str, pattern: str) -> int:
         assert period.startswith("#"), period
-        known = [value for time, value in self._values.get(item, ()) if time <= self._now]
-        return sum(_matches(value, operator, pattern) for value in known[: int(period[1:])])
+        known = (value for time, value in self._values.get(item, ()) if time <= self._now)
+        return sum(_matches(value, operator, pattern) for value in islice(known, int(period[1:])))
 
 
 _RESULTS: dict[tuple[float, str, str], bool] = {}
