@@ -12,7 +12,8 @@ import pytest
 from lab.needs import is_seen_everywhere, needs_of
 
 TESTS = Path(__file__).resolve().parent
-os.environ.pop("PYTHONUNBUFFERED", None)  # engines set it for no check, and it would hide what a program forgets to flush
+for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):  # engines set them for no check
+    os.environ.pop(name, None)  # the first would hide what a program forgets to flush, the second costs each start some time
 _left: Counter[str] = Counter()  # tests left out by what they need; a worker of pytest-xdist counts those that it has collected
 
 

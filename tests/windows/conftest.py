@@ -1,23 +1,11 @@
-"""A Windows machine for the tables of tests/functional, and one for all else here: each on a worker, beside whatever else runs."""
+"""A Windows machine of each worker's own: it comes up in a second, and no test sees what runs elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lab.windows import WindowsMachine
-
-HERE = Path(__file__).resolve().parent
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that shares a machine shares a worker."""
-    for item in items:
-        if HERE in item.path.parents:
-            tables = item.path.stem in ("test_tables", "test_versions")
-            item.add_marker(pytest.mark.xdist_group("wine-tables" if tables else "wine"))
 
 
 @pytest.fixture(scope="session")
