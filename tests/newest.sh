@@ -8,8 +8,10 @@ packages tests/packages.txt && environment tests/requirements.txt && .venv/bin/p
 export KODEKS_ENGINES=newest KODEKS_LAB_UNIT=6
 run configuration tests/engines/nagios/test_nagios_configuration.py tests/engines/icinga2/test_icinga_configuration.py \
     tests/engines/zabbix --ignore tests/engines/zabbix/test_evening.py
-start nagios tests/engines/nagios/test_nagios_incidents.py
-start icinga tests/engines/icinga2/test_icinga_incidents.py
-start zabbix tests/engines/zabbix/test_evening.py
+side_by_side 3 <<SUITES
+nagios tests/engines/nagios/test_nagios_incidents.py
+icinga tests/engines/icinga2/test_icinga_incidents.py
+zabbix tests/engines/zabbix/test_evening.py
+SUITES
 finish
 .venv/bin/python tests/engine_folders.py versions newest

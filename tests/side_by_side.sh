@@ -1,11 +1,9 @@
 # Sourced by run.sh, load.sh and newest.sh: suites one after the other or side by side, each with its output in one piece.
-#   run NAME PYTEST_ARGUMENTS      now
-#   start NAME PYTEST_ARGUMENTS    beside the others
-#   together                       waits for those, shows what they said
-#   finish                         the same, then exits 1 if any suite failed
+#   run NAME PYTEST_ARGUMENTS    now
+#   side_by_side NUMBER          the suites on standard input, one a line, NUMBER of them at once: as one ends, the next begins
+#   finish                       exits 1 if any suite failed
 pytest=".venv/bin/python -m pytest --durations 5"
 failed=""
-started=""
 logs=$(mktemp -d)
 
 run() {
@@ -16,29 +14,23 @@ run() {
     echo "== $suite: $(($(date +%s) - begun)) s"
 }
 
-start() {
-    suite=$1; shift
-    (
+side_by_side() {
+    xargs -P "$1" -L 1 sh -c '
+        said=$0/$2 pytest=$1 suite=$2; shift 2
         begun=$(date +%s)
-        $pytest "$@" >"$logs/$suite" 2>&1
-        result=$?
-        echo "== $suite: $(($(date +%s) - begun)) s" >>"$logs/$suite"
-        exit $result
-    ) &
-    started="$started $suite=$!"
-}
-
-together() {
-    for suite in $started; do
-        wait "${suite#*=}" || failed="$failed ${suite%=*}"
-        echo "== ${suite%=*}"
-        cat "$logs/${suite%=*}"
+        {
+            echo "== $suite"
+            $pytest "$@" 2>&1 || touch "$said.failed"
+            echo "== $suite: $(($(date +%s) - begun)) s"
+        } >"$said"
+        cat "$said"
+    ' "$logs" "$pytest"
+    for file in "$logs"/*.failed; do
+        [ ! -e "$file" ] || failed="$failed $(basename "$file" .failed)"
     done
-    started=""
 }
 
 finish() {
-    together
     rm -rf "$logs"
     [ -z "$failed" ] || { echo "== failed:$failed"; exit 1; }
 }
