@@ -18,13 +18,14 @@ side_by_side() {
     xargs -P "$1" -L 1 sh -c '
         said=$0/$2 pytest=$1 suite=$2; shift 2
         begun=$(date +%s)
+        touch "$said.failed"  # until it has passed, so one that is killed has failed
         {
             echo "== $suite"
-            $pytest "$@" 2>&1 || touch "$said.failed"
+            $pytest "$@" 2>&1 && rm "$said.failed"
             echo "== $suite: $(($(date +%s) - begun)) s"
         } >"$said"
         cat "$said"
-    ' "$logs" "$pytest"
+    ' "$logs" "$pytest" || failed="$failed side_by_side"
     for file in "$logs"/*.failed; do
         [ ! -e "$file" ] || failed="$failed $(basename "$file" .failed)"
     done
