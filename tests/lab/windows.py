@@ -42,9 +42,9 @@ USUAL = "3.11"
 LIBUSB = FOLDER.root / "srv/windows/libusb-1.0.dll"  # the real one
 SOURCES = ROOT / "tests/windows"  # of what is compiled for it
 NUMBERS = itertools.count(1)  # of the machines of this process
-CMD_STARTED_NOTHING = b"9009"
-"""Wine's cmd says so, with "is not recognized", if CreateProcess fails: seen once in thousands of starts of a program that is
-there. No check has run then, so the command line is given to it once more."""
+STARTED_NOTHING = (b"9009", b"error 1359")
+"""What Wine's cmd, with "is not recognized", and the agent say if CreateProcess fails: each seen once in thousands of starts of a
+program that is there. No check has run then, so the command line is given once more."""
 OWN_FILES = re.compile(r".*\.reg|\.update-timestamp")  # what Wine writes to in its place
 
 def environment(prefix: str) -> dict[str, str]:
@@ -137,7 +137,7 @@ class WindowsMachine:
         folder = folder or "Z:" + tempfile.gettempdir().replace("/", "\\")
         asked = (way, line, folder, variables, str(int(patience * 1000)))
         code, stdout, stderr = self._ask(*asked)
-        if code == CMD_STARTED_NOTHING:
+        if code in STARTED_NOTHING:
             code, stdout, stderr = self._ask(*asked)
         assert re.fullmatch(rb"-?[0-9]+", code), f"{line}: {code.decode()}, {stdout!r}, {stderr!r}"
         return Outcome(int(code), stdout, stderr, time.monotonic() - started)
