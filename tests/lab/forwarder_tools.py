@@ -134,7 +134,9 @@ class ForwarderTools:
         if not output:
             return ":"
         content = self.directory / f"{name}.{descriptor}"
-        content.write_bytes(output)
+        new = self.directory / f"{content.name}.new"
+        new.write_bytes(output)
+        new.replace(content)  # a tool that starts right now prints the old output or the new one
         return f"cat {shlex.quote(str(content))} >&{descriptor}"
 
     def _script(self, name: str, *lines: str) -> Path:
