@@ -133,22 +133,22 @@ class ForwarderTools:
     def _cat(self, name: str, output: bytes, descriptor: int = 1) -> str:
         if not output:
             return ":"
-        content = self.directory / f"{name}.{descriptor}"
-        new = self.directory / f"{content.name}.new"
-        new.write_bytes(output)
-        new.replace(content)  # a tool that starts right now prints the old output or the new one
+        content = self._put(f"{name}.{descriptor}", output)
         return f"cat {shlex.quote(str(content))} >&{descriptor}"
 
     def _script(self, name: str, *lines: str) -> Path:
         log = shlex.quote(str(self.directory / f"{name}.calls"))
         record = f"{{ printf '\\1\\0'; [ $# = 0 ] || printf '%s\\0' \"$@\"; }} >> {log}"
-        tool = self.directory / name
         start = ["#!/bin/sh", f"cd {shlex.quote(str(self.directory))} || exit 99", record]
-        # A check may be starting the old one at this moment: the kernel refuses to write to it then ("Text file busy").
+        return self._put(name, "".join(f"{line}\n" for line in [*start, *lines]).encode(), 0o755)
+
+    def _put(self, name: str, content: bytes, mode: int = 0o644) -> Path:
+        """A file of the directory, all of it at once: a check may be starting the old one at this moment, which the kernel lets
+        nobody write to then ("Text file busy"), or be reading it."""
         new = self.directory / f"{name}.new"
-        new.write_text("\n".join([*start, *lines]) + "\n")
-        new.chmod(0o755)
-        return new.replace(tool)
+        new.write_bytes(content)
+        new.chmod(mode)
+        return new.replace(self.directory / name)
 
 
 class ForwarderDaemon:

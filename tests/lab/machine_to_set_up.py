@@ -86,10 +86,11 @@ class MachineToSetUp:
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """End such a program, and what it has started. The command that entered the machine ends with it and reaps it; orphans
         would have to wait for this machine's first process, and the machine's end for them."""
-        if process.poll() is None:
-            for started in psutil.Process(process.pid).children(recursive=True):
-                started.kill()
-            process.wait()
+        while process.poll() is None:  # it may not have started one yet
+            with suppress(psutil.NoSuchProcess):
+                for started in psutil.Process(process.pid).children(recursive=True):
+                    started.kill()
+            time.sleep(0.01)
 
     def runs(self, name: str) -> subprocess.Popen[bytes]:
         """A process of this name."""
