@@ -13,7 +13,6 @@ engine's configuration has to change, for the license date stands in an ini file
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from lab import reports
 from lab.faults import PortState
 from lab.forwarder_tools import ForwarderDaemon, ForwarderTools, forwarder_daemon, sample, silent_port
 from lab.kodeks_server import PASSWORD, USER, KodeksServer, LicenseManager
+from lab.put import put
 from lab.run_check import command
 from lab.usb_bus import UsbBus
 
@@ -159,13 +159,7 @@ class Evening:
             f"[check_kodeks_xml]\nhostname = {self.kodeks.host}\nport = {self.kodeks.port}\n"
             f"logname = {USER}\npassword = {PASSWORD}\n"
         )
-        new = self.ini.with_suffix(".new")
-        new.touch(mode=0o640)
-        new.chmod(0o640)
-        if self.owner:
-            shutil.chown(new, self.owner)
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, self.ini)  # a check that starts right now sees the old file or the new one
+        put(self.ini, text, 0o640, self.owner)
 
     def _play_forwarder(self, before: Scene, scene: Scene) -> None:
         assert self._daemon is not None

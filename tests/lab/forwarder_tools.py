@@ -26,6 +26,8 @@ from types import TracebackType
 
 import psutil
 
+from lab.put import put
+
 SAMPLES = Path(__file__).with_name("samples")
 LOOPBACK = "127.0.0.1"
 
@@ -133,22 +135,14 @@ class ForwarderTools:
     def _cat(self, name: str, output: bytes, descriptor: int = 1) -> str:
         if not output:
             return ":"
-        content = self._put(f"{name}.{descriptor}", output)
+        content = put(self.directory / f"{name}.{descriptor}", output)
         return f"cat {shlex.quote(str(content))} >&{descriptor}"
 
     def _script(self, name: str, *lines: str) -> Path:
         log = shlex.quote(str(self.directory / f"{name}.calls"))
         record = f"{{ printf '\\1\\0'; [ $# = 0 ] || printf '%s\\0' \"$@\"; }} >> {log}"
         start = ["#!/bin/sh", f"cd {shlex.quote(str(self.directory))} || exit 99", record]
-        return self._put(name, "".join(f"{line}\n" for line in [*start, *lines]).encode(), 0o755)
-
-    def _put(self, name: str, content: bytes, mode: int = 0o644) -> Path:
-        """A file of the directory, all of it at once: a check may be starting the old one at this moment, which the kernel lets
-        nobody write to then ("Text file busy"), or be reading it."""
-        new = self.directory / f"{name}.new"
-        new.write_bytes(content)
-        new.chmod(mode)
-        return new.replace(self.directory / name)
+        return put(self.directory / name, "".join(f"{line}\n" for line in [*start, *lines]), 0o755)
 
 
 class ForwarderDaemon:

@@ -30,6 +30,7 @@ from lab.evening import SCENES, Evening
 from lab.faults import Fault, PortState
 from lab.forwarder_tools import talking_port
 from lab.kodeks_server import PASSWORD, USER
+from lab.put import put
 from lab.run_check import CHECKS, ROOT
 
 EXAMPLE_INI = ROOT / "templates/nagios/nrpe/kodeks.ini.example"
@@ -110,7 +111,7 @@ class KodeksMachine:
         self.forwarder_port = self._stack.enter_context(talking_port())
         install_plugins(self.plugins, self._programs)
         self._write_wrappers()
-        self._give(self.password_file, f"{PASSWORD}\n".encode())
+        self._give(self.password_file, f"{PASSWORD}\n")
         self.bring_report(0)
         self.play("all well")
         return self
@@ -258,13 +259,8 @@ class KodeksMachine:
         for section, rows in values.items():
             for key, value in rows.items():
                 ini.set(section, key, value)
-        self._give(self.ini, "".join(f"[{name}]\n{options_text(ini.items(name))}" for name in ini.sections()).encode())
+        self._give(self.ini, "".join(f"[{name}]\n{options_text(ini.items(name))}" for name in ini.sections()))
 
-    def _give(self, path: Path, content: bytes) -> None:
-        """Write a file that only the checks' user may read; whoever reads it meets the old text or the new."""
-        new = path.with_suffix(".new")
-        new.touch(mode=0o640)
-        new.chmod(0o640)
-        shutil.chown(new, ENGINE_UID)
-        new.write_bytes(content)
-        os.replace(new, path)
+    def _give(self, path: Path, content: bytes | str) -> None:
+        """Write a file that only the checks' user may read."""
+        put(path, content, 0o640, ENGINE_UID)

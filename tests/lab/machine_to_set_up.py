@@ -28,6 +28,7 @@ import psutil
 from lab.engine_process import answers, await_true, free_port, open_folder
 from lab.forwarder_tools import ForwarderTools, sample, silent_port
 from lab.kodeks_server import PASSWORD
+from lab.put import put
 from lab.run_check import ROOT, Outcome, open_checks
 from lab.throwaway_machine import ThrowawayMachine
 from lab.usb_bus import UsbBus
@@ -122,9 +123,7 @@ class MachineToSetUp:
 
     def kodeks_state(self, port: int, **state: object) -> None:
         """What the Kodeks server at this port says from now on. Nobody listens beside it, unless license_manager is "open"."""
-        new = self.folder / "state.new"
-        new.write_text(json.dumps({"license_manager": "refused", **state}))
-        new.replace(self.folder / f"state-{port}.json")
+        put(self.folder / f"state-{port}.json", json.dumps({"license_manager": "refused", **state}))
 
     def usb_redirector(self) -> int:
         """The forwarder of the evening: its driver with the key, its list tool, its daemon, and the far machine; whose port."""

@@ -24,6 +24,7 @@ from types import TracebackType
 from lab.engine_folders import Folder, folder_of
 from lab.engine_process import ENGINE_USER, EngineProcess, await_true, hand_over, open_folder
 from lab.notify_sink import NotificationSink
+from lab.put import put
 from lab.run_check import ROOT
 
 TEMPLATES = ROOT / "templates/nagios"
@@ -202,9 +203,7 @@ exit "$code"
 
     def answer(self, port: int, command: str, code: int, line: str) -> None:
         """From now on the agent at this port says so to this command."""
-        new = self.folder / "new"
-        new.write_text(f"{code}\n{line}\n")
-        os.replace(new, self.folder / f"{port}.{command}")
+        put(self.folder / f"{port}.{command}", f"{code}\n{line}\n")
 
     def calls(self, port: int) -> list[str]:
         """The commands that this agent has been asked for."""

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from lab.put import put
 from lab.usbip_server import SenseLockKey
 
 PRELOAD = "libumockdev-preload.so.0"
@@ -512,9 +513,7 @@ class UsbBus:
                 numbers = f"{number:04d} {port.state:03d} {port.speed:03d} {port.devid:08x} {port.sockfd:06d}"
                 lines.append(f"{speed}  {numbers} {port.local_busid}")
             target = home / (f"status.{controller}" if controller else "status")
-            new = home / "new-status"
-            new.write_text("".join(f"{line}\n" for line in lines))
-            new.rename(target)  # a reader sees the old status or the new one, never half of it
+            put(target, "".join(f"{line}\n" for line in lines))
 
 
 # setpriv (util-linux) gives up root for the program under test; a test run that is not root needs no prefix.

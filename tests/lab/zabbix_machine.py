@@ -11,7 +11,7 @@ UserParameter file and the values marked CHANGE in the ini file are replaced. Ea
 from __future__ import annotations
 
 import configparser
-import os
+import io
 import re
 import shutil
 import signal
@@ -24,6 +24,7 @@ from lab.engine_process import SYSTEM_PATH, EngineProcess, answers, open_folder
 from lab.evening import Evening
 from lab.forwarder_tools import talking_port
 from lab.kodeks_server import PASSWORD, USER
+from lab.put import put
 from lab.run_check import CHECKS, ROOT
 from lab.zabbix_lab import AGENT, AS_USER, UID, ZabbixLab, zabbix_port
 
@@ -122,7 +123,7 @@ class ZabbixMachine:
 
     def rewrite_plugin(self, name: str, script: str) -> None:
         """It stands something else there again."""
-        (self.plugins / name).write_text(f"{script}\n", encoding="utf-8")
+        put(self.plugins / name, f"{script}\n")
 
     def restore_plugin(self, name: str) -> None:
         """It is back."""
@@ -131,7 +132,7 @@ class ZabbixMachine:
     # ---- what an operator installs
 
     def _write_ini(self) -> None:
-        """The shipped example with this machine's values; whoever reads it meets the old file or the new."""
+        """The shipped example with this machine's values."""
         world = self.world
         ini = configparser.RawConfigParser()
         ini.read_string(EXAMPLE_INI.read_text(encoding="utf-8"))
@@ -150,14 +151,9 @@ class ZabbixMachine:
             assert rows.keys() - ini[section].keys() <= {"list-command", "port"}, "the lab watches more than the example"
             for key, value in rows.items():
                 ini.set(section, key, value)
-        new = self.ini.with_suffix(".new")
-        new.touch(mode=0o640)
-        new.chmod(0o640)
-        if self.world.owner:
-            shutil.chown(new, self.world.owner)
-        with open(new, "w", encoding="utf-8") as file:
-            ini.write(file)
-        os.replace(new, self.ini)
+        text = io.StringIO()
+        ini.write(text)
+        put(self.ini, text.getvalue(), 0o640, self.world.owner)
 
 
 def user_parameters(path: Path) -> dict[str, str]:

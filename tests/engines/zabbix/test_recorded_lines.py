@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from lab import zabbix_template
 from lab.engine_process import open_folder
+from lab.put import put
 from lab.zabbix_lab import ZabbixLab
 from lab.zabbix_machine import TEMPLATES
 
@@ -76,13 +77,11 @@ class Chain:
     def print(self, host: str, lines: Mapping[str, str | None]) -> None:
         """From now on the checks of a host print these lines; None: there is no file."""
         for link, line in lines.items():
-            file, new = self._file(host, link), self.folder / "new"
+            file = self._file(host, link)
             if line is None:
                 file.unlink(missing_ok=True)
-                continue
-            new.write_text(f"{line}\n", encoding="utf-8")
-            new.chmod(0o644)
-            new.replace(file)
+            else:
+                put(file, f"{line}\n")
 
     def _file(self, host: str, link: str) -> Path:
         return self.folder / f"{host}.{link}"

@@ -14,6 +14,7 @@ from lab import zabbix_template
 from lab.bot_api import BotApi, Message
 from lab.engine_process import open_folder
 from lab.media_type import TELEGRAM_YAML, MediaType
+from lab.put import put
 from lab.zabbix_lab import ZabbixLab
 
 TEMPLATE = "Kodeks license key by Zabbix agent"
@@ -79,10 +80,7 @@ class Office:
     def print(self, **lines: str) -> None:
         """From now on checks print these lines."""
         for link, line in lines.items():
-            new = self.folder / "new"
-            new.write_text(f"{line}\n", encoding="utf-8")
-            new.chmod(0o644)
-            new.replace(self.folder / link)
+            put(self.folder / link, f"{line}\n")
 
     def value(self, key: str) -> str:
         """The latest value of an item, "" before the first."""
