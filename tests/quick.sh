@@ -7,4 +7,4 @@ environment tests/requirements.txt || exit 1
 .venv/bin/ruff check -q . || exit 1
 .venv/bin/mypy || exit 1
 [ $# -gt 0 ] || set -- tests/unit tests/functional
-exec .venv/bin/python -m pytest -q -n 2 --dist loadgroup --quick "$@"
+exec .venv/bin/python -m pytest -q -n 4 --dist loadgroup --quick "$@"

@@ -172,8 +172,8 @@ class Port:
         self._stop_listening()
         for connection in list(self._connections):
             connection.interrupt()
-        for thread in self._threads:
-            thread.join(5)
+        while self._threads:  # the thread that accepts may start one more before it ends
+            self._threads.pop().join(5)
         self._guard.close()
 
 
