@@ -51,7 +51,7 @@ const ZoneName = NodeName
 const TicketSalt = ""
 const KodeksPluginDir = "{plugins}"
 const KodeksMinute = {unit}s
-object Endpoint "{master}" {{ host = "127.0.0.1"; port = "{master_port}" }}
+object Endpoint "{master}" {{ }}
 object Zone "{master}" {{ endpoints = [ "{master}" ] }}
 object Zone "global-templates" {{ global = true }}
 include <itl>
@@ -61,10 +61,10 @@ object FileLogger "log" {{ severity = "information"; path = "{folder}/log/icinga
 object ApiListener "api" {{ bind_host = "127.0.0.1"; bind_port = "{own_port}"; accept_commands = true; accept_config = true }}
 """
 
-# The agent connects to the master, as in the installation that the README describes. With a port here both would connect, and
-# each sync of the second connection, and the cut of the first one, loses checks and results.
+# The master connects to its agents, so it has them at once after a reload. If both sides connect, each sync of
+# the second connection and the cut of the first one lose checks and results (lib/remote/apilistener.cpp).
 AGENT_ZONE = """\
-object Endpoint "{agent}" {{ }}
+object Endpoint "{agent}" {{ host = "127.0.0.1"; port = "{port}" }}
 object Zone "{agent}" {{ endpoints = [ "{agent}" ]; parent = "{master}" }}
 """
 
@@ -276,9 +276,9 @@ class LabNode(IcingaNode):
         super().__init__(name, ports[name], programs)
         write_certificates(self.folder / "data/certs", name)
         settings = {"name": name, "master": MASTER, "folder": self.folder, "plugins": plugins, "unit": unit}
-        main = CONSTANTS.format(**settings, master_port=ports[MASTER], own_port=self.port)
+        main = CONSTANTS.format(**settings, own_port=self.port)
         for agent in AGENTS if name == MASTER else (name,):
-            main += AGENT_ZONE.format(agent=agent, master=MASTER)
+            main += AGENT_ZONE.format(agent=agent, port=ports[agent], master=MASTER)
         (self.folder / "icinga2.conf").write_text(main + f'include_recursive "{self.folder}/conf.d"\n')
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from shutil import rmtree
 
 import pytest
@@ -37,6 +38,9 @@ WELL = {
     "server": "KODEKS_XML OK - ключ SenseLock работает | working=1 key_state=0",
 }
 LOST = "SENSELOCK CRITICAL - ключа SenseLock нет: на шине 3 USB-устройства | keys=0 forwarded=0 key_state=2"
+# The first broken link, and the forwarder's sentence.
+ENGLISH_WORDS = "every link is well or not watched", "not watched"
+RUSSIAN_WORDS = "все звенья исправны или не отслеживаются", "не отслеживается"
 LINK = '<a href="https://wiki.example/books/ru/{}.md">Развёрнутое описание аварии</a>'
 
 
@@ -98,6 +102,17 @@ class Office:
             "macros": {row["macro"]: row["value"] for row in macros},
         }
 
+    def await_words(self, first: str, forwarder: str) -> None:
+        """Wait until the host's values are in these words."""
+        wanted = {"kodeks.first": first, "kodeks.forwarder.text": forwarder}
+        self.lab.wait_for(first, lambda: all(self.value(key) == text for key, text in wanted.items()), LATEST)
+
+    def names_after(self, file: Path, first: str, forwarder: str) -> dict[str, dict[str, str]]:
+        """The names after this import. The server takes it over later: only its words on the host tell that it has."""
+        self.lab.import_file(file)
+        self.await_words(first, forwarder)
+        return self.names()
+
     def message(self, count: int) -> Message:
         """The message of this number, as soon as it is there and the last one."""
         try:
@@ -125,11 +140,9 @@ def shape(message: Message) -> str:
 def test_either_language_takes_the_place_of_the_other(office: Office) -> None:
     """Whoever imports the other file has the same template in other words: items with their history, triggers, links to hosts
     and what was set there stay. There is no second template that one could link by mistake."""
-    lab = office.lab
-    lab.wait_for("all links well", lambda: office.value("kodeks.first") == "every link is well or not watched", LATEST)
-    english = office.names()
-    lab.import_file(zabbix_template.RUSSIAN[zabbix_template.PASSIVE])
-    russian = office.names()
+    lab, russian_file = office.lab, zabbix_template.RUSSIAN[zabbix_template.PASSIVE]
+    office.await_words(*ENGLISH_WORDS)
+    english, russian = office.names(), office.names_after(russian_file, *RUSSIAN_WORDS)
     assert [set(names) for names in russian.values()] == [set(names) for names in english.values()]
     assert russian["macros"] == english["macros"]
     assert all(re.search("[а-я]", name) for kind in ("items", "triggers") for name in russian[kind].values())
@@ -137,12 +150,8 @@ def test_either_language_takes_the_place_of_the_other(office: Office) -> None:
     assert [(row["host"], row["name"], row["dashboards"][0]["name"]) for row in found] == [
         (TEMPLATE, "Лицензионный ключ «Кодекс», Zabbix-агент", "Лицензионный ключ «Кодекс»")
     ]
-    lab.import_file(zabbix_template.PASSIVE)
-    assert office.names() == english
-    lab.import_file(zabbix_template.RUSSIAN[zabbix_template.PASSIVE])
-    assert office.names() == russian
-    words = {"kodeks.first": "все звенья исправны или не отслеживаются", "kodeks.forwarder.text": "не отслеживается"}
-    lab.wait_for("its words on the host", lambda: all(office.value(key) == text for key, text in words.items()), LATEST)
+    assert office.names_after(zabbix_template.PASSIVE, *ENGLISH_WORDS) == english
+    assert office.names_after(russian_file, *RUSSIAN_WORDS) == russian
 
 
 def test_the_active_template_in_russian_is_a_template_of_its_own(office: Office) -> None:
