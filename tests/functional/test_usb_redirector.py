@@ -25,6 +25,7 @@ from lab.forwarder_tools import (
     talking_port,
     unreachable_port,
 )
+from lab.own_mounts import own_mounts
 from lab.run_check import CHECKS, PUNCTUAL, Outcome, command, open_checks, run_check, run_process
 from lab.usb_bus import AS_NOBODY, UsbBus, VhciPort
 from lab.usbip_server import SenseLockKey, UsbIpServer
@@ -756,7 +757,7 @@ def test_a_container_shows_few_processes_and_the_check_is_none_of_them(name: str
     program = tmp_path / "python3"
     shutil.copy(Path("/usr/bin/python3").resolve(), program)
     words[0] = str(program)
-    outcome = run_process(["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh", *words])
+    outcome = run_process([*own_mounts('mount -t proc proc /proc && "$@"; exit $?', "--pid", "--fork"), "sh", *words])
     assert outcome.text == (f"USB_REDIRECTOR CRITICAL - process {name} is not running (processes visible here: 2, a container?): "
                             "start it | processes=0;;;0 process_state=2\n")  # fmt: skip
 
@@ -796,7 +797,7 @@ def test_a_process_that_cannot_be_seen(mount: str) -> None:
     with forwarder_daemon("usbsrvd"):
         python = [*AS_NOBODY, "/usr/bin/python3"]
         words = command("usb_redirector", "--product", "generic", "--process", "usbsrvd", python=python, checks=open_checks())
-        outcome = run_process(["unshare", "-m", "sh", "-c", f'mount -t proc proc /proc && {mount} && exec "$@"', "sh", *words])
+        outcome = run_process([*own_mounts(f'mount -t proc proc /proc && {mount} && exec "$@"'), "sh", *words])
         assert said(outcome) == expect(UNKNOWN, "--process cannot be judged: /proc does not show this user all processes (hidepid?)")
 
 

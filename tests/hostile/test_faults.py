@@ -28,6 +28,7 @@ from lab import reports
 from lab.faults import Certificate, Connection, Fault
 from lab.forwarder_tools import ForwarderTools, forwarder_daemon, sample
 from lab.kodeks_server import PASSWORD, USER, KodeksServer
+from lab.own_mounts import own_mounts
 from lab.raw_server import Answer, page, server_that
 from lab.run_check import SERVICES, Outcome, command, open_checks, run_process
 from lab.usb_bus import AS_NOBODY, UsbBus
@@ -185,7 +186,7 @@ def test_a_name_server_that_never_answers(tmp_path: Path) -> None:
         (tmp_path / "resolv.conf").write_text(f"nameserver {address}\n")
         (tmp_path / "nsswitch.conf").write_text("hosts: dns\n")
         mounts = "".join(f"mount --bind {tmp_path}/{name} /etc/{name} && " for name in ("resolv.conf", "nsswitch.conf"))
-        around = ["unshare", "-m", "sh", "-c", mounts + 'exec "$@"', "sh"]
+        around = [*own_mounts(mounts + 'exec "$@"'), "sh"]
         state, said = tried("kodeks_xml", "-H", "kodeks.example", limit=1.2, around=around)
         assert state == 3 and "kodeks.example" in said and "the name server does not answer" in said, said
         words = ("--product", "usbip", "-H", "forwarder.example", "--device", "0471:485d")

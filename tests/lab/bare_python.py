@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.own_mounts import own_mounts
+
 INTERPRETERS = Path("/var/cache/monitoring-plugins-kodeks/python")
 NOBODY = "65534:65534"
 
@@ -35,4 +37,4 @@ class BarePython:
     def command(self, folder: Path, *arguments: str) -> list[str]:
         """The command line that runs this Python with `folder` at /mnt. AssertionError if it is not unpacked."""
         assert (self.root / "usr/bin/python3").is_symlink(), f"no Python {self.version}: run sh tests/lab/python_setup.sh as root"
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "sh", str(self.root), str(folder), *arguments]
+        return [*own_mounts(_ENTER), "sh", str(self.root), str(folder), *arguments]

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from lab.own_mounts import own_mounts
+
 LIST = Path(__file__).resolve().parents[1] / "engines.txt"
 PLACE = Path("/var/cache/monitoring-plugins-kodeks/engines")
 NEWEST = "newest"
@@ -26,10 +28,9 @@ EVERY_FOLDER = "*"
 ENGINE_USERS = {"nagios": 941, "zabbix": 942}
 """The users whom engines give up root for, and their numbers: the same in every folder, and none of this machine's users."""
 
-# /tmp is in there by its own name. A machine whose / is no mount point (a bare chroot) cannot make it private.
+# /tmp is in there by its own name.
 _ENTER = """\
 root=$1 temporary=$2; shift 2
-mount --make-rprivate / 2>/dev/null
 for place in /proc /sys /dev; do mount --rbind "$place" "$root$place" || exit 125; done
 mkdir -p "$root$temporary" && mount --bind "$temporary" "$root$temporary" || exit 125
 exec chroot "$root" "$@"
@@ -98,8 +99,7 @@ class Folder:
         MissingSoftware if the folder has not been made."""
         self._must_be_complete()
         variables = ["/usr/bin/env", *(f"{name}={value}" for name, value in env.items())] if env else []
-        enter = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", _ENTER, "sh", str(self.root), tempfile.gettempdir()]
-        return [*enter, *variables, *map(str, argv)]
+        return [*own_mounts(_ENTER), "sh", str(self.root), tempfile.gettempdir(), *variables, *map(str, argv)]
 
     def _must_be_complete(self) -> None:
         if not self.is_complete():

@@ -19,6 +19,7 @@ LAB_MODULES = {
     "lab.throwaway_machine": "root",
     "lab.machine_to_set_up": "root",
     "lab.bare_python": "root",
+    "lab.own_mounts": "root",
     "lab.engine_folders": "an engine",
     "lab.windows": "Wine",
 }

@@ -21,12 +21,12 @@ from typing import Mapping
 
 from lab.engine_folders import Folder, folder_of
 from lab.engine_process import SYSTEM_PATH, open_folder
+from lab.own_mounts import own_mounts
 from lab.run_check import ROOT, Outcome, run_process
 
 # The first process of the namespace reads until its input is closed; with it everything in the namespace ends.
 _MAKE = """\
 set -e
-mount --make-rprivate / 2>/dev/null || :
 cd "$0"
 mount -t tmpfs -o mode=755 throwaway .
 cd "$0"
@@ -52,10 +52,9 @@ class ThrowawayMachine:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ThrowawayMachine:
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "unchanged"]
         places = [str(self.folder), str(self.original.root), tempfile.gettempdir(), str(ROOT)]
         self.process = subprocess.Popen(
-            [*namespaces, "sh", "-c", _MAKE, *places], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*own_mounts(_MAKE, "--pid", "--fork", "--kill-child"), *places], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert self.process.stdout is not None
         said = self.process.stdout.readline()

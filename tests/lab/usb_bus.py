@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from lab.own_mounts import own_mounts
 from lab.put import put
 from lab.usbip_server import SenseLockKey
 
@@ -211,9 +212,9 @@ class UsbBus:
         umockdev redirects neither /run nor the C library's scandir(), which `usbip port` uses, so the program gets a
         mount namespace of its own. That needs root, or a kernel that lets users make namespaces.
         """
-        unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+        root = [] if os.geteuid() == 0 else ["--map-root-user"]
         script = 'mount --bind "$0/run" /run && mount --bind "$0/sys" /sys && exec "$@"'
-        return [*unshare, "sh", "-c", script, str(self.root)]
+        return [*own_mounts(script, *root), str(self.root)]
 
     def opened_nodes(self) -> list[str]:
         """The devices whose node in /dev/bus/usb any program has opened so far, by name, in order, once each.
