@@ -269,14 +269,14 @@ def test_an_expired_license_outranks_a_tool_that_hangs(tmp_path: Path) -> None:
     date = in_days(-3)
     with ForwarderTools(tmp_path) as tools, silent_port() as port:
         hanging = str(tools.hangs("t"))
-        outcome = run_check("usb_redirector", "--product", "usb-redirector", "--license-expires", date, "--list-command", hanging,
-                            "-H", "127.0.0.1", "-p", str(port), "--process", "pytest-no-such", "-t", "1.5")  # fmt: skip
-    assert outcome.code == CRITICAL
-    assert outcome.line.startswith(
+        code, text = said(run_check("usb_redirector", "--product", "usb-redirector", "--license-expires", date, "--list-command", hanging,
+                                    "-H", "127.0.0.1", "-p", str(port), "--process", "pytest-no-such", "-t", "1.5"))  # fmt: skip
+    assert code == CRITICAL
+    assert text.startswith(
         f"USB_REDIRECTOR CRITICAL - license of USB Redirector expired 3 days ago ({date}): renew it, then reconnect the key; "
         "process pytest-no-such is not running: start it; list command "
     )
-    assert "does not answer" not in outcome.line, "the port got its share of the time"
+    assert "does not answer" not in text, "the port got its share of the time"
 
 
 @pytest.mark.parametrize(
